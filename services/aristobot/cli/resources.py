@@ -1,0 +1,190 @@
+"""`apply`, `get` and `delete`: the desired state, with the words and files of kubectl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from aristobot.cli.options import OWNER, Data, Owner
+from aristobot.cli.session import open_session, run
+from aristobot.contracts.resources import Document, parse_document
+from aristobot.core.errors import Misconfigured
+
+_PANEL = "Resources"
+_KINDS = {
+    "broker": "Broker",
+    "brokers": "Broker",
+    "br": "Broker",
+    "secret": "Secret",
+    "secrets": "Secret",
+}
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def _kind(text: str) -> str:
+    kind = _KINDS.get(text.lower())
+    if kind is None:
+        raise Misconfigured(f"there is no kind {text!r}; known are brokers and secrets")
+    return kind
+
+
+def _documents(path: Path) -> Iterator[tuple[str, object]]:
+    """Every YAML document of a file or folder, with where it stands."""
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
+        if not files:
+            raise Misconfigured(f"{path} holds no .yaml, .yml or .json file")
+    else:
+        files = [path]
+    for file in files:
+        try:
+            documents = list(_flat(yaml.safe_load_all(file.read_text(encoding="utf-8"))))
+        except OSError as error:
+            raise Misconfigured(f"{file} can't be read: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            problem = " ".join(str(error).split())
+            raise Misconfigured(f"{file} is not YAML: {problem}") from error
+        for number, document in enumerate(documents, start=1):
+            if document is not None:
+                yield f"{file}, document {number}" if len(documents) > 1 else str(file), document
+
+
+def _flat(documents: Iterable[object]) -> Iterator[object]:
+    """The members of a list for the list: `get -o json` prints one, and kubectl a `kind: List`."""
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") == "List":
+            yield from document.get("items") or ()
+        elif isinstance(document, list):
+            yield from document
+        else:
+            yield document
+
+
+def _read(path: Path) -> list[Document]:
+    """Read everything before anything is applied, so that a mistake changes nothing."""
+    parsed, problems = [], []
+    for place, document in _documents(path):
+        try:
+            parsed.append(parse_document(document))
+        except Misconfigured as error:
+            problems.append(f"{place}: {error}")
+    if problems:
+        raise Misconfigured("\n".join(["nothing was applied", *problems]))
+    if not parsed:
+        raise Misconfigured(f"{path} holds no resource")
+    return parsed
+
+
+def apply(
+    data: Data,
+    file: Annotated[Path, typer.Option("--file", "-f", help="A YAML file or a folder of them.")],
+    owner: Owner = OWNER,
+) -> None:
+    """Create or change resources; the files are those that `kubectl apply` takes."""
+    documents = _read(file)
+
+    async def work() -> None:
+        async with open_session(data) as session:
+            store = session.store()
+            for document in documents:
+                whose = document.metadata.namespace or owner
+                outcome = await store.apply(whose, document)
+                typer.echo(f"{document.kind.lower()}/{document.metadata.name} {outcome.value}")
+
+    run(work())
+
+
+def get(
+    data: Data,
+    kind: Annotated[str, typer.Argument(help="brokers or secrets")],
+    name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    output: Annotated[Format, typer.Option("-o", "--output")] = Format.TABLE,
+    owner: Owner = OWNER,
+) -> None:
+    """Show resources. Secrets show the names of their entries, never the values."""
+    wanted = _kind(kind)
+
+    async def work() -> list[dict[str, Any]]:
+        async with open_session(data) as session:
+            store = session.store()
+            if wanted == "Secret":
+                return [
+                    {"kind": "Secret", "metadata": {"name": n, "namespace": owner}, "keys": keys}
+                    for n, keys in await store.secret_names(owner)
+                ]
+            return [stored.document() for stored in await store.list(owner, wanted)]
+
+    documents = [d for d in run(work()) if name is None or d["metadata"]["name"] == name]
+    if name is not None and not documents:
+        raise Misconfigured(f"{owner} has no {wanted.lower()} {name}")
+    _show(documents, wanted, output, is_single=name is not None)
+
+
+def _show(
+    documents: Sequence[dict[str, Any]], kind: str, output: Format, *, is_single: bool
+) -> None:
+    from aristobot.cli.output import print_json, print_table
+
+    if output is Format.TABLE:
+        rows = [_row(document) for document in documents]
+        of_brokers = ("name", "exchange", "environment", "mode", "ready", "message")
+        columns = of_brokers if kind == "Broker" else ("name", "entries")
+        print_table(rows, columns, f"no {kind.lower()}s yet: `aristobot apply -f FILE`")
+        return
+    shown: Any = documents[0] if is_single else list(documents)
+    if output is Format.JSON:
+        print_json(shown)
+    else:
+        text = yaml.safe_dump_all(
+            [shown] if is_single else shown, sort_keys=False, allow_unicode=True
+        )
+        typer.echo(text, nl=False)
+
+
+def _row(document: dict[str, Any]) -> dict[str, Any]:
+    spec = document.get("spec", {})
+    ready: dict[str, Any] = next(
+        (c for c in document.get("status", {}).get("conditions", ()) if c["type"] == "Ready"), {}
+    )
+    return {
+        "name": document["metadata"]["name"],
+        "exchange": spec.get("exchange"),
+        "environment": spec.get("environment", "live"),
+        "mode": spec.get("tradingMode", "off"),
+        "ready": ready.get("status", "Unknown"),
+        "message": ready.get("message", "not looked at yet"),
+        "entries": ", ".join(document.get("keys", ())),
+    }
+
+
+def delete(
+    data: Data,
+    kind: Annotated[str, typer.Argument(help="broker or secret")],
+    name: Annotated[str, typer.Argument()],
+    owner: Owner = OWNER,
+) -> None:
+    """Delete a resource; a broker's gateway stops, its history stays."""
+    wanted = _kind(kind)
+
+    async def work() -> bool:
+        async with open_session(data) as session:
+            return await session.store().delete(owner, wanted, name)
+
+    if not run(work()):
+        raise Misconfigured(f"{owner} has no {wanted.lower()} {name}")
+    typer.echo(f"{wanted.lower()}/{name} deleted")
+
+
+def register(app: typer.Typer) -> None:
+    for command in (apply, get, delete):
+        app.command(rich_help_panel=_PANEL)(command)

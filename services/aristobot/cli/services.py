@@ -1,0 +1,122 @@
+"""The service processes: the same commands in a pod and under `aristobot up`.
+
+Settings come from the environment (see `platform.settings`), so no secret is on a command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_PANEL = "Services (started by `aristobot up` or a pod)"
+
+
+def ingress(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8888,
+    allow: Annotated[
+        str,
+        typer.Option(
+            help="Addresses and networks that may send, comma-separated; `tradingview` stands for "
+            "TradingView's own. Empty: everybody with a token.",
+            envvar="ARISTOBOT_ALLOW",
+        ),
+    ] = "",
+    trusted_proxies: Annotated[
+        str,
+        typer.Option(
+            help="Proxies whose X-Forwarded-For is believed, comma-separated.",
+            envvar="ARISTOBOT_TRUSTED_PROXIES",
+        ),
+    ] = "",
+) -> None:
+    """Receive webhooks."""
+    from aristobot.ingress.server import IngressOptions, serve
+    from aristobot.ingress.sources import SourcePolicy, parse_networks
+    from aristobot.platform.lifecycle import run_service
+
+    options = IngressOptions(
+        host=host,
+        port=port,
+        sources=SourcePolicy(parse_networks(allow), parse_networks(trusted_proxies)),
+    )
+    run_service("ingress", lambda settings, stop: serve(settings, options, stop))
+
+
+def engine() -> None:
+    """Turn webhooks into order commands."""
+    from aristobot.engine.server import serve
+    from aristobot.platform.lifecycle import run_service
+
+    run_service("engine", serve)
+
+
+def gateway(
+    broker: Annotated[str, typer.Option(help="The broker, as <owner>.<name>.")],
+) -> None:
+    """Carry out one broker's order commands."""
+    from aristobot.gateway.server import serve
+    from aristobot.platform.lifecycle import run_service
+
+    run_service("gateway", lambda settings, stop: serve(settings, broker, stop))
+
+
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8889,
+) -> None:
+    """Store spans (OTLP/HTTP) and answer questions about them."""
+    from aristobot.api.server import ApiSettings, serve
+    from aristobot.platform.lifecycle import run_service
+    from aristobot.platform.settings import ServiceSettings
+
+    async def start(settings: ServiceSettings, stop: asyncio.Event) -> None:
+        await serve(ApiSettings(settings.require_database(), host=host, port=port), stop)
+
+    run_service("api", start, traced=False)
+
+
+def simulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8890,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of accounts and orders; none: in memory.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+) -> None:
+    """An exchange with play money, speaking Binance's protocol."""
+    from aristobot.platform.lifecycle import run_service
+    from aristobot.platform.settings import ServiceSettings
+    from aristobot.simulator.server import serve
+    from aristobot.simulator.settings import SimulatorSettings
+
+    options = SimulatorSettings(host=host, port=port, data_dir=state, seed=seed)
+
+    async def start(_: ServiceSettings, stop: asyncio.Event) -> None:
+        await serve(options, stop)
+
+    run_service("simulator", start, traced=False)
+
+
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from aristobot.platform.db import Database
+    from aristobot.platform.migrate import migrate as run_migrations
+    from aristobot.platform.settings import DATABASE_URL, required
+
+    async def work() -> None:
+        database = Database(required(DATABASE_URL), service="migrate")
+        try:
+            await run_migrations(database)
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+
+
+def register(app: typer.Typer) -> None:
+    for command in (ingress, engine, gateway, api, simulator, migrate):
+        app.command(rich_help_panel=_PANEL)(command)

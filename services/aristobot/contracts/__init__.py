@@ -1,0 +1,1 @@
+"""What crosses a process boundary: subjects, messages, resources. Additive changes only."""

@@ -1,0 +1,273 @@
+"""The messages on the bus: frozen, typed, versioned by addition only.
+
+A webhook crosses the bus as its raw body, byte for byte, so that what the sender said can always
+be looked up; what ingress knows about it rides in headers. All other messages are JSON. Trace
+context is never part of a message: `platform.telemetry` carries it in headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+
+from aristobot.contracts.streams import BrokerKey
+from aristobot.core.orders import OrderStatus, OrderType, Side
+from aristobot.core.symbols import QuantityRule, SymbolRules
+
+RECEIVED_AT_HEADER = "Aristobot-Received-At"
+SOURCE_HEADER = "Aristobot-Source"
+CONTENT_TYPE_HEADER = "Aristobot-Content-Type"
+MESSAGE_ID_HEADER = "Nats-Msg-Id"
+
+#: Plain notation always: `1E+2` would be valid JSON text and a surprise to every other reader.
+Amount = Annotated[Decimal, PlainSerializer(lambda d: format(d, "f"), return_type=str)]
+
+
+PositiveAmount = Annotated[Amount, Field(gt=0, allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    """Base of the JSON messages. Unknown fields are ignored, so that fields can be added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReceived:
+    """An authenticated delivery. `source` is the client's address as ingress saw it."""
+
+    body: bytes
+    received_at: datetime
+    source: str
+    content_type: str
+    delivery_key: str
+
+    def headers(self) -> dict[str, str]:
+        return {
+            MESSAGE_ID_HEADER: self.delivery_key,
+            RECEIVED_AT_HEADER: self.received_at.isoformat(timespec="microseconds"),
+            SOURCE_HEADER: self.source,
+            CONTENT_TYPE_HEADER: self.content_type,
+        }
+
+    @classmethod
+    def decode(cls, body: bytes, headers: Mapping[str, str]) -> WebhookReceived:
+        """Rebuild from the bus. Raises KeyError or ValueError if ingress didn't send it."""
+        return cls(
+            body=body,
+            received_at=datetime.fromisoformat(headers[RECEIVED_AT_HEADER]).astimezone(UTC),
+            source=headers.get(SOURCE_HEADER, ""),
+            content_type=headers.get(CONTENT_TYPE_HEADER, ""),
+            delivery_key=headers[MESSAGE_ID_HEADER],
+        )
+
+
+class AskedBy(StrEnum):
+    """Who asked for an order; the journal and the order list show it."""
+
+    WEBHOOK = "webhook"
+    STRATEGY = "strategy"
+    MANUAL = "manual"
+    GUARDIAN = "guardian"
+
+
+class PlaceOrder(Message):
+    """Place one order. `command_id` is a function of what caused it, and so is the client id.
+
+    `valid_until`: after it the order is not sent (again); None means no limit.
+    """
+
+    kind: Literal["place"] = "place"
+    command_id: str
+    client_order_id: str
+    owner: str
+    broker: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: PositiveAmount | None = None
+    quote_quantity: PositiveAmount | None = None
+    price: PositiveAmount | None = None
+    asked_by: AskedBy
+    source_id: str
+    caused_at: datetime
+    valid_until: datetime | None = None
+
+    @model_validator(mode="after")
+    def _is_an_order(self) -> PlaceOrder:
+        """A command that no exchange could take must not become an intent."""
+        if (self.quantity is None) == (self.quote_quantity is None):
+            raise ValueError("exactly one of quantity and quote_quantity is needed")
+        if (self.price is None) != (self.type is OrderType.MARKET):
+            raise ValueError("a limit order has a price, a market order has none")
+        if self.type is OrderType.LIMIT and self.quantity is None:
+            raise ValueError("a limit order has a base quantity")
+        return self
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
+class CancelOrder(Message):
+    """Cancel one order of ours, named by its client order id."""
+
+    kind: Literal["cancel"] = "cancel"
+    command_id: str
+    client_order_id: str
+    owner: str
+    broker: str
+    symbol: str
+    asked_by: AskedBy
+    caused_at: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
+class CommandEnvelope(Message):
+    """What travels on `orders.commands`: one of the commands, told apart by `kind`."""
+
+    command: Annotated[PlaceOrder | CancelOrder, Field(discriminator="kind")]
+
+
+class OrderEvent(Message):
+    """Something happened to an order. Executed amounts are cumulative, so events may repeat.
+
+    `event_id` is a function of order, status and executed quantity. `base_fee` is the part of
+    the executed quantity that the exchange kept as its fee (Binance takes a buy's fee from the
+    base received), so `executed_quantity - base_fee` is what a buy really brought.
+    """
+
+    event_id: str
+    command_id: str
+    client_order_id: str
+    owner: str
+    broker: str
+    symbol: str
+    side: Side
+    status: OrderStatus
+    executed_quantity: Amount = Decimal(0)
+    executed_quote: Amount = Decimal(0)
+    base_fee: Amount = Decimal(0)
+    reason: str | None = None
+    at: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
+class SizingQuery(Message):
+    """Ask a gateway for what sizing needs, as it stands once `after_command` is settled."""
+
+    kind: Literal["sizing"] = "sizing"
+    symbol: str
+    after_command: str | None = None
+
+
+class AccountQuery(Message):
+    """Ask a gateway for all balances, straight from the exchange."""
+
+    kind: Literal["account"] = "account"
+
+
+class PingQuery(Message):
+    """Ask a gateway whether its exchange answers."""
+
+    kind: Literal["ping"] = "ping"
+
+
+class QueryEnvelope(Message):
+    """What travels on `gateway.query`."""
+
+    query: Annotated[SizingQuery | AccountQuery | PingQuery, Field(discriminator="kind")]
+
+
+class QuantityRuleMessage(Message):
+    minimum: Amount | None = None
+    maximum: Amount | None = None
+    step: Amount | None = None
+
+    def to_rule(self) -> QuantityRule:
+        return QuantityRule(self.minimum, self.maximum, self.step)
+
+
+class SymbolRulesMessage(Message):
+    """`core.symbols.SymbolRules` on the wire."""
+
+    symbol: str
+    base: str
+    quote: str
+    is_trading: bool
+    limit: QuantityRuleMessage
+    market: QuantityRuleMessage
+    price_tick: Amount | None = None
+    min_notional: Amount | None = None
+    min_notional_for_market: bool
+    max_notional: Amount | None = None
+    max_notional_for_market: bool
+    quote_precision: int
+    market_by_quote: bool
+
+    @classmethod
+    def from_rules(cls, rules: SymbolRules) -> SymbolRulesMessage:
+        return cls.model_validate(rules, from_attributes=True)
+
+    def to_rules(self) -> SymbolRules:
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return SymbolRules(
+            **{**fields, "limit": self.limit.to_rule(), "market": self.market.to_rule()}
+        )
+
+
+class BalanceMessage(Message):
+    asset: str
+    free: Amount
+    locked: Amount
+
+
+class QueryFailure(Message):
+    """Why a query has no result. `is_final`: asking again won't help (an unknown symbol)."""
+
+    code: str
+    message: str
+    is_final: bool
+
+
+class SizingReply(Message):
+    rules: SymbolRulesMessage
+    free_base: Amount
+    free_quote: Amount
+    price: Amount
+
+
+class AccountReply(Message):
+    balances: tuple[BalanceMessage, ...]
+
+
+class PingReply(Message):
+    """`exchange_ms`: round trip of the exchange's clock call; `offset_ms`: its clock minus ours."""
+
+    exchange_ms: float
+    offset_ms: float
+    stream_connected: bool
+
+
+class QueryReply(Message):
+    """Exactly one field is set."""
+
+    sizing: SizingReply | None = None
+    account: AccountReply | None = None
+    ping: PingReply | None = None
+    failure: QueryFailure | None = None

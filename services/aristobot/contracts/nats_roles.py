@@ -1,0 +1,193 @@
+"""Which NATS subjects each role may use: the least with which it does its work.
+
+Every part of the platform connects as a user of its own; `platform.nats_auth` signs these sets
+into the user's JWT and the server keeps them. A broken or broken-into ingress can then publish
+webhooks and nothing else, and a gateway sees the commands of its own broker alone. Each role has
+its own inbox prefix, which its client must be given: replies are delivered there, and no other
+role may read them. Deliberately not here: keys, JWTs, and creating streams (the admin's work).
+
+What a client library sends for each operation was read from nats-py 2.16: publishing with
+acknowledgement is a request on the subject itself; a pull consumer is created on
+`$JS.API.CONSUMER.CREATE.<stream>.<name>.<filter>` *if it is given a name*, and then the server
+holds the filter to the subject (the older `DURABLE.CREATE` form names no filter, so it cannot be
+limited to one broker and nobody but the admin may use it); a bucket's watcher is an ordered push
+consumer without a name, to an inbox.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aristobot.contracts.streams import (
+    BROKERS_BUCKET,
+    ENGINE_EVENTS_CONSUMER,
+    ORDER_EVENTS,
+    ORDERS,
+    TOKENS_BUCKET,
+    WEBHOOKS,
+    BrokerKey,
+    Stream,
+    command_subject,
+    event_subject,
+    gateway_consumer,
+    query_subject,
+)
+
+_API = "$JS.API"
+_ANY_QUERY = "gateway.query.*.*"
+#: How long a gateway may take to answer a query, seconds; longer than any asker waits.
+_RESPONSE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class NatsRole:
+    """A user's name, its inbox prefix (for the client), and what it may publish and subscribe to.
+
+    `response_seconds`: when set, the user may answer a request it received, once, within that
+    time, wherever the asker's inbox is; None forbids it.
+    """
+
+    name: str
+    inbox_prefix: str
+    publish_allow: tuple[str, ...]
+    subscribe_allow: tuple[str, ...]
+    publish_deny: tuple[str, ...] = ()
+    subscribe_deny: tuple[str, ...] = ()
+    response_seconds: float | None = None
+
+
+def ingress() -> NatsRole:
+    """Publishes webhooks; reads both buckets."""
+    return _role(
+        "ingress",
+        publish=(*WEBHOOKS.subjects, *_verify(WEBHOOKS), *_read_buckets()),
+        subscribe=_bucket_notices(),
+    )
+
+
+def engine() -> NatsRole:
+    """Consumes webhooks and order events, publishes commands, asks gateways, reads both buckets."""
+    return _role(
+        "engine",
+        publish=(
+            *ORDERS.subjects,
+            _ANY_QUERY,
+            *_verify(WEBHOOKS, ORDERS, ORDER_EVENTS),
+            *_consume(WEBHOOKS, consumer="*", subject=WEBHOOKS.subjects[0]),
+            # To find at start the consumers of brokers that are gone.
+            f"{_API}.CONSUMER.LIST.{WEBHOOKS.name}",
+            # A deleted broker's consumer is removed by whoever made it.
+            f"{_API}.CONSUMER.DELETE.{WEBHOOKS.name}.*",
+            *_consume(
+                ORDER_EVENTS, consumer=ENGINE_EVENTS_CONSUMER, subject=ORDER_EVENTS.subjects[0]
+            ),
+            *_read_buckets(),
+        ),
+        subscribe=_bucket_notices(),
+    )
+
+
+def gateway(owner: str, broker: str) -> NatsRole:
+    """Consumes one broker's commands, publishes its events, answers its queries.
+
+    Raises `Misconfigured` when a name is not a DNS-1123 label.
+    """
+    key = BrokerKey(owner, broker)
+    # Names hold no underscore, so two brokers can't come out the same.
+    return _role(
+        f"gateway_{key.owner}_{key.broker}",
+        publish=(
+            event_subject(key),
+            *_verify(ORDERS, ORDER_EVENTS),
+            *_consume(ORDERS, consumer=gateway_consumer(key), subject=command_subject(key)),
+        ),
+        subscribe=(query_subject(key),),
+        response_seconds=_RESPONSE_SECONDS,
+    )
+
+
+def api() -> NatsRole:
+    """What a person asks for by hand: commands, questions to gateways; never the tokens."""
+    return _role(
+        "api",
+        publish=(
+            *ORDERS.subjects,
+            _ANY_QUERY,
+            *_verify(ORDERS, ORDER_EVENTS),
+            *_read_bucket(BROKERS_BUCKET),
+        ),
+        subscribe=(*ORDER_EVENTS.subjects, f"$KV.{BROKERS_BUCKET}.>"),
+    )
+
+
+def admin() -> NatsRole:
+    """CLI and supervisor: creates streams, writes the buckets, looks at everything.
+
+    It cannot publish a webhook, a command or an event: those come from their one source.
+    """
+    return _role(
+        "admin",
+        publish=(
+            f"{_API}.>",
+            "$JS.ACK.>",
+            "$JS.FC.>",
+            *(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET)),
+            _ANY_QUERY,
+        ),
+        subscribe=(*ORDER_EVENTS.subjects, *_bucket_notices()),
+    )
+
+
+def _role(
+    name: str,
+    *,
+    publish: tuple[str, ...],
+    subscribe: tuple[str, ...],
+    response_seconds: float | None = None,
+) -> NatsRole:
+    prefix = f"_INBOX_{name}"
+    return NatsRole(
+        name=name,
+        inbox_prefix=prefix,
+        publish_allow=publish,
+        subscribe_allow=(f"{prefix}.>", *subscribe),
+        response_seconds=response_seconds,
+    )
+
+
+def _verify(*streams: Stream) -> tuple[str, ...]:
+    """To see at start that a stream is there and what it takes."""
+    return tuple(f"{_API}.STREAM.INFO.{stream.name}" for stream in streams)
+
+
+def _consume(stream: Stream, *, consumer: str, subject: str) -> tuple[str, ...]:
+    """To make a named durable pull consumer on `subject`, pull from it and acknowledge."""
+    return (
+        f"{_API}.CONSUMER.CREATE.{stream.name}.{consumer}.{subject}",
+        f"{_API}.CONSUMER.INFO.{stream.name}.{consumer}",
+        f"{_API}.CONSUMER.MSG.NEXT.{stream.name}.{consumer}",
+        f"$JS.ACK.{stream.name}.{consumer}.>",
+    )
+
+
+def _read_bucket(bucket: str) -> tuple[str, ...]:
+    """To get entries, one or all, and to watch: an unnamed ordered consumer with flow control."""
+    stream = f"KV_{bucket}"
+    return (
+        f"{_API}.STREAM.INFO.{stream}",
+        f"{_API}.DIRECT.GET.{stream}",
+        f"{_API}.DIRECT.GET.{stream}.>",
+        f"{_API}.STREAM.MSG.GET.{stream}",
+        f"{_API}.CONSUMER.CREATE.{stream}",
+        f"{_API}.CONSUMER.INFO.{stream}.*",
+        f"$JS.FC.{stream}.>",
+    )
+
+
+def _read_buckets() -> tuple[str, ...]:
+    return (*_read_bucket(TOKENS_BUCKET), *_read_bucket(BROKERS_BUCKET))
+
+
+def _bucket_notices() -> tuple[str, ...]:
+    """A bucket's writes are plain messages too, and tell the mirrors when to read again."""
+    return tuple(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET))

@@ -1,0 +1,134 @@
+"""Every subject, stream, consumer and bucket there is; whoever publishes or reads names it here.
+
+The first version of Aristobot lost messages in silence because a sender and a reader disagreed on
+a channel. Here a subject that is not declared cannot be built, and `platform.bus` refuses to
+publish durable work that no stream takes. Deliberately not here: connecting and creating.
+
+`<owner>` and `<broker>` are DNS-1123 labels, so they are always exactly one subject token.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aristobot.core.errors import Misconfigured
+
+DAY_SECONDS = 86_400.0
+
+#: Stands for the broker of a webhook whose `UserExchangeID` names none that exists. An underscore
+#: can't be part of a broker's name.
+UNROUTED = "_unrouted"
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class Retention(StrEnum):
+    LIMITS = "limits"
+    WORK_QUEUE = "workqueue"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One JetStream stream. `duplicate_window_seconds`: how long `Nats-Msg-Id` is remembered."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Retention
+    max_age_seconds: float
+    duplicate_window_seconds: float
+
+
+WEBHOOKS = Stream(
+    name="WEBHOOKS",
+    subjects=("webhooks.received.*.*",),
+    retention=Retention.LIMITS,
+    max_age_seconds=30 * DAY_SECONDS,
+    # TradingView re-sends within seconds. A body without a bar time may rightly come again a
+    # minute-candle later, so the window is not longer; with one, the signal key takes over.
+    duplicate_window_seconds=120.0,
+)
+ORDERS = Stream(
+    name="ORDERS",
+    subjects=("orders.commands.*.*",),
+    retention=Retention.WORK_QUEUE,
+    max_age_seconds=0.0,
+    duplicate_window_seconds=120.0,
+)
+ORDER_EVENTS = Stream(
+    name="ORDER_EVENTS",
+    subjects=("orders.events.*.*",),
+    retention=Retention.LIMITS,
+    max_age_seconds=30 * DAY_SECONDS,
+    duplicate_window_seconds=120.0,
+)
+STREAMS = (WEBHOOKS, ORDERS, ORDER_EVENTS)
+
+#: sha256 of a webhook token -> `TokenRecord`. Written by whoever executes the resources.
+TOKENS_BUCKET = "webhook_tokens"
+#: `<owner>.<broker>` -> `BrokerRecord`. Written by whoever executes the resources.
+BROKERS_BUCKET = "brokers"
+BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET)
+
+ENGINE_EVENTS_CONSUMER = "engine_events"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BrokerKey:
+    """A broker account: its owner (user or namespace) and its resource name."""
+
+    owner: str
+    broker: str
+
+    def __post_init__(self) -> None:
+        for part in (self.owner, self.broker):
+            if not (_LABEL.fullmatch(part) or part == UNROUTED):
+                raise Misconfigured(
+                    f"{part!r} is not a valid name: use at most 63 lower-case letters, digits "
+                    "and '-', beginning and ending with a letter or digit"
+                )
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.broker}"
+
+    @classmethod
+    def parse(cls, text: str) -> BrokerKey:
+        """Read `<owner>.<broker>`, the form of KV keys and subjects."""
+        owner, _, broker = text.partition(".")
+        return cls(owner, broker)
+
+
+def webhook_subject(key: BrokerKey) -> str:
+    return f"webhooks.received.{key}"
+
+
+def command_subject(key: BrokerKey) -> str:
+    return f"orders.commands.{key}"
+
+
+def event_subject(key: BrokerKey) -> str:
+    return f"orders.events.{key}"
+
+
+def query_subject(key: BrokerKey) -> str:
+    """Core NATS request/reply, served by the broker's gateway."""
+    return f"gateway.query.{key}"
+
+
+def broker_of(subject: str) -> BrokerKey:
+    """The broker named by the last two tokens of one of the subjects above."""
+    return BrokerKey(*subject.split(".")[-2:])
+
+
+def engine_consumer(key: BrokerKey) -> str:
+    """Durable consumer of one broker's webhooks: one message in flight, so in order.
+
+    Joined by `_`, which no name holds: with `-`, owner `a-b` and broker `c` would meet `a`, `b-c`.
+    """
+    return f"engine_{key.owner}_{key.broker}"
+
+
+def gateway_consumer(key: BrokerKey) -> str:
+    """Durable consumer of one broker's commands: one message in flight, so in order."""
+    return f"gateway_{key.owner}_{key.broker}"

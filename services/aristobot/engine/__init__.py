@@ -1,0 +1,1 @@
+"""Webhooks in, order commands out: decides, records, and hands over through the outbox."""

@@ -1,0 +1,217 @@
+"""What a webhook leads to: pure, in two steps around the one question asked to the gateway.
+
+`judge` reads the alert and says whether it may trade at all; `decide_order` sizes the order once
+the account is known. Every webhook ends in a `Verdict` that is recorded, whatever it is. The
+texts are for the user. Deliberately not here: recording, and "this signal has acted already",
+which only the database can know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from aristobot.contracts.directory import BrokerRecord
+from aristobot.contracts.keys import client_order_id, command_id, signal_key
+from aristobot.contracts.messages import AskedBy, PlaceOrder, SizingReply, WebhookReceived
+from aristobot.contracts.resources import TradingMode
+from aristobot.core.alert import Action, Alert, check_age, interpret
+from aristobot.core.alert_text import read_fields
+from aristobot.core.errors import Refused
+from aristobot.core.orders import OrderType, Side
+from aristobot.core.sizing import (
+    Sized,
+    size_limit_buy,
+    size_limit_sell,
+    size_market_buy,
+    size_market_sell,
+)
+
+_HUNDRED = Decimal(100)
+
+
+class Outcome(StrEnum):
+    """How a webhook ended. `processed`: understood, nothing to trade."""
+
+    PROCESSED = "processed"
+    ORDERED = "ordered"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The end of a webhook; `code` is stable, `reason` a sentence. `alert` if it was read."""
+
+    outcome: Outcome
+    code: str | None = None
+    reason: str | None = None
+    alert: Alert | None = None
+    signal_key: str | None = None
+    command: PlaceOrder | None = None
+
+    @property
+    def sells_all(self) -> bool:
+        return (
+            self.command is not None
+            and self.command.side is Side.SELL
+            and self.alert is not None
+            and self.alert.percent == _HUNDRED
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tradable:
+    """An alert that may trade; `side`, `symbol` and `percent` are known to be there."""
+
+    alert: Alert
+    record: BrokerRecord
+    symbol: str
+    side: Side
+    type: OrderType
+    percent: Decimal
+    signal_key: str | None
+    valid_until: datetime | None
+
+
+def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tradable:
+    """Read the alert and apply the rules that need no account. `record` None: no such broker."""
+    try:
+        fields = read_fields(webhook.body)
+    except Refused as refusal:
+        return Verdict(Outcome.REJECTED, refusal.code, str(refusal))
+    try:
+        alert = interpret(fields)
+    except Refused as refusal:
+        return Verdict(Outcome.REJECTED, refusal.code, str(refusal))
+    if record is None:
+        named = f"{alert.broker_ref!r}" if alert.broker_ref else "nothing"
+        return Verdict(
+            Outcome.REJECTED,
+            "unknown_broker",
+            f"UserExchangeID is {named}, and there is no such broker: use a broker's name or the "
+            "number in its spec",
+            alert,
+        )
+    if alert.action is Action.PING:
+        return Verdict(Outcome.PROCESSED, alert=alert)
+    if alert.action is Action.UPDATE_PROTECTION:
+        return Verdict(
+            Outcome.REJECTED,
+            "not_supported",
+            "MAJ is recorded only: this version places no stop or target orders",
+            alert,
+        )
+    if record.trading_mode is not TradingMode.WEBHOOK:
+        return Verdict(
+            Outcome.IGNORED,
+            "trading_mode",
+            f"broker {record.broker} has trading mode {record.trading_mode.value}, not webhook",
+            alert,
+        )
+    return _tradable(alert, webhook, record)
+
+
+def _tradable(alert: Alert, webhook: WebhookReceived, record: BrokerRecord) -> Verdict | Tradable:
+    try:
+        check_age(alert, webhook.received_at, record.max_signal_age_seconds)
+    except Refused as refusal:
+        return Verdict(Outcome.REJECTED, refusal.code, str(refusal), alert)
+    side, order_type = alert.action.side, alert.action.order_type
+    if side is None or order_type is None or alert.symbol is None or alert.percent is None:
+        return Verdict(
+            Outcome.REJECTED, "incomplete", f"{alert.action.value} lacks Symbol or PourCent", alert
+        )
+    key = signal_key(record.owner, record.broker, alert)
+    limit = record.max_signal_age_seconds
+    return Tradable(
+        alert=alert,
+        record=record,
+        symbol=alert.symbol,
+        side=side,
+        type=order_type,
+        percent=alert.percent,
+        signal_key=None if record.allow_repeated_signals else key,
+        valid_until=webhook.received_at + timedelta(seconds=limit) if limit else None,
+    )
+
+
+def refuse(tradable: Tradable, refusal: Refused) -> Verdict:
+    """The verdict when an account rule or the gateway says no for good."""
+    return Verdict(Outcome.REJECTED, refusal.code, str(refusal), tradable.alert)
+
+
+def expire(tradable: Tradable, waited_for: str) -> Verdict:
+    """The verdict when the order couldn't be decided while the signal was still worth acting on."""
+    return Verdict(
+        Outcome.REJECTED,
+        "expired",
+        f"too old to act on by the time it could be processed; it waited for: {waited_for}",
+        tradable.alert,
+    )
+
+
+def repeat(verdict: Verdict) -> Verdict:
+    """The verdict when the same bar's signal has acted before."""
+    return Verdict(
+        Outcome.IGNORED,
+        "repeated_signal",
+        "this bar's signal has acted already (same indicator, symbol, interval, bar and action)",
+        verdict.alert,
+    )
+
+
+def decide_order(
+    tradable: Tradable, account: SizingReply, webhook_id: str, at: datetime
+) -> Verdict:
+    """Size the order and make the command; its ids are functions of the webhook's id."""
+    try:
+        sized = _size(tradable, account)
+    except Refused as refusal:
+        return refuse(tradable, refusal)
+    identifier = command_id(webhook_id)
+    command = PlaceOrder(
+        command_id=identifier,
+        client_order_id=client_order_id(identifier),
+        owner=tradable.record.owner,
+        broker=tradable.record.broker,
+        symbol=tradable.symbol,
+        side=tradable.side,
+        type=tradable.type,
+        quantity=sized.quantity,
+        quote_quantity=sized.quote_quantity,
+        price=sized.price,
+        asked_by=AskedBy.WEBHOOK,
+        source_id=webhook_id,
+        caused_at=at,
+        valid_until=tradable.valid_until,
+    )
+    return Verdict(
+        Outcome.ORDERED,
+        alert=tradable.alert,
+        signal_key=tradable.signal_key,
+        command=command,
+    )
+
+
+def _size(tradable: Tradable, account: SizingReply) -> Sized:
+    rules, percent = account.rules.to_rules(), tradable.percent
+    max_notional = tradable.record.max_order_notional
+    limit_price = tradable.alert.price or Decimal(0)
+    # The broker's own limit bars entries only: nothing may bar the way out of a position.
+    match tradable.side, tradable.type:
+        case Side.BUY, OrderType.MARKET:
+            return size_market_buy(
+                rules, account.free_quote, percent, account.price, max_notional=max_notional
+            )
+        case Side.BUY, OrderType.LIMIT:
+            return size_limit_buy(
+                rules, account.free_quote, percent, limit_price, max_notional=max_notional
+            )
+        case Side.SELL, OrderType.MARKET:
+            return size_market_sell(rules, account.free_base, percent, account.price)
+        case _:
+            return size_limit_sell(rules, account.free_base, percent, limit_price)

@@ -1,0 +1,49 @@
+"""Moves positions by what the exchange reports: consumes ORDER_EVENTS, one after the other.
+
+Events carry cumulative amounts and may repeat; what is already counted is kept per order, so each
+execution counts once. Not here: profit and loss, and missing stops (the guardian's).
+"""
+
+from __future__ import annotations
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.messages import OrderEvent
+from aristobot.core.positions import Executed, apply_execution
+from aristobot.engine import repository
+from aristobot.platform import telemetry
+from aristobot.platform.bus import Delivery
+from aristobot.platform.db import Database
+
+
+class EventWorker:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Apply one event. Raises `Retryable` when the database is away."""
+        event = OrderEvent.model_validate_json(delivery.data)
+        with telemetry.consumer_span(
+            names.ORDERS_EVENTS,
+            delivery.headers,
+            {
+                names.NATS_DELIVERY_COUNT: delivery.attempt,
+                names.BROKER: str(event.key),
+                names.CLIENT_ORDER_ID: event.client_order_id,
+                names.OUTCOME: event.status.value,
+            },
+        ):
+            now = Executed(event.executed_quantity, event.executed_quote, event.base_fee)
+            async with self._database.transaction(event.owner) as connection:
+                position = await repository.lock_position(connection, event.key, event.symbol)
+                before = await repository.known_execution(connection, event.command_id)
+                moved = apply_execution(
+                    position,
+                    command_id=event.command_id,
+                    side=event.side,
+                    status=event.status,
+                    before=before,
+                    now=now,
+                )
+                await repository.save_position(connection, event.key, event.symbol, moved, event.at)
+                if now.quantity >= before.quantity:
+                    await repository.save_execution(connection, event, now)

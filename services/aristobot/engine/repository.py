@@ -1,0 +1,200 @@
+"""The engine's SQL: webhooks, signals, positions. Each method runs in the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aristobot.contracts.messages import OrderEvent, WebhookReceived
+from aristobot.contracts.streams import BrokerKey
+from aristobot.core.positions import Executed, Position, PositionState
+from aristobot.engine.decision import Verdict
+from aristobot.platform.statements import Statement
+from aristobot.platform.tables import position_orders, positions, signals, webhooks
+
+_LOOK_BACK = Statement(
+    select(
+        select(webhooks.c.id)
+        .where(webhooks.c.id == bindparam("webhook_id"))
+        .exists()
+        .label("is_recorded"),
+        select(webhooks.c.command_id)
+        .where(
+            webhooks.c.owner == bindparam("owner"),
+            webhooks.c.broker == bindparam("broker"),
+            webhooks.c.command_id.is_not(None),
+        )
+        .order_by(webhooks.c.stream_sequence.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label("last_command"),
+    )
+)
+_CLAIM_SIGNAL = Statement(
+    insert(signals).on_conflict_do_nothing().returning(signals.c.webhook_id),
+    columns=("owner", "signal_key", "webhook_id"),
+)
+_WEBHOOK_COLUMNS = tuple(column.name for column in webhooks.c if column.name != "processed_at")
+_INSERT_WEBHOOK = Statement(
+    insert(webhooks).on_conflict_do_nothing().returning(webhooks.c.id), columns=_WEBHOOK_COLUMNS
+)
+_LOCK_POSITION = Statement(
+    select(positions)
+    .where(
+        positions.c.owner == bindparam("owner"),
+        positions.c.broker == bindparam("broker"),
+        positions.c.symbol == bindparam("symbol"),
+    )
+    .with_for_update()
+)
+_POSITION_VALUES = (
+    "state",
+    "quantity",
+    "cost",
+    "stop_loss_price",
+    "take_profit_price",
+    "last_command_id",
+    "updated_at",
+)
+_new_position = insert(positions)
+_SAVE_POSITION = Statement(
+    _new_position.on_conflict_do_update(
+        index_elements=["owner", "broker", "symbol"],
+        set_={name: _new_position.excluded[name] for name in _POSITION_VALUES},
+    ),
+    columns=("owner", "broker", "symbol", *_POSITION_VALUES),
+)
+_KNOWN_EXECUTION = Statement(
+    select(position_orders).where(position_orders.c.command_id == bindparam("command_id"))
+)
+_EXECUTION_VALUES = ("executed_quantity", "executed_quote", "base_fee")
+_new_execution = insert(position_orders)
+_SAVE_EXECUTION = Statement(
+    _new_execution.on_conflict_do_update(
+        index_elements=["command_id"],
+        set_={name: _new_execution.excluded[name] for name in _EXECUTION_VALUES},
+    ),
+    columns=("command_id", "owner", *_EXECUTION_VALUES),
+)
+
+
+async def look_back(
+    connection: AsyncConnection, key: BrokerKey, webhook_id: str
+) -> tuple[bool, str | None]:
+    """Whether the webhook is recorded, and the newest command that this broker's webhooks gave."""
+    (row,) = await _LOOK_BACK.rows(
+        connection, webhook_id=webhook_id, owner=key.owner, broker=key.broker
+    )
+    return row["is_recorded"], row["last_command"]
+
+
+async def claim_signal(
+    connection: AsyncConnection, owner: str, signal_key: str, webhook_id: str
+) -> bool:
+    """Take the signal for this webhook; False when another one has acted on it already."""
+    taken = await _CLAIM_SIGNAL.row(
+        connection, owner=owner, signal_key=signal_key, webhook_id=webhook_id
+    )
+    return taken is not None
+
+
+async def insert_webhook(
+    connection: AsyncConnection,
+    *,
+    key: BrokerKey,
+    webhook_id: str,
+    sequence: int,
+    webhook: WebhookReceived,
+    verdict: Verdict,
+    trace_id: str,
+    traceparent: str | None,
+) -> bool:
+    """Record the webhook; False when it is recorded already."""
+    alert = verdict.alert
+    row: dict[str, Any] = dict.fromkeys(_WEBHOOK_COLUMNS) | {
+        "id": webhook_id,
+        "owner": key.owner,
+        "broker": key.broker,
+        "stream_sequence": sequence,
+        "delivery_key": webhook.delivery_key,
+        "signal_key": verdict.signal_key,
+        "received_at": webhook.received_at,
+        "source": webhook.source,
+        "content_type": webhook.content_type,
+        "body": webhook.body,
+        "outcome": verdict.outcome.value,
+        "code": verdict.code,
+        "reason": verdict.reason,
+        "command_id": verdict.command.command_id if verdict.command else None,
+        "trace_id": trace_id,
+        "traceparent": traceparent,
+    }
+    if alert is not None:
+        row |= {
+            "action": alert.action.value,
+            "symbol": alert.symbol,
+            "interval": alert.interval.text if alert.interval else None,
+            "bar_time": alert.bar_time,
+            "indicator": alert.indicator,
+            "percent": alert.percent,
+            "price": alert.price,
+            "stop_loss_price": alert.stop_loss_price,
+            "take_profit_price": alert.take_profit_price,
+        }
+    return await _INSERT_WEBHOOK.row(connection, **row) is not None
+
+
+async def lock_position(connection: AsyncConnection, key: BrokerKey, symbol: str) -> Position:
+    """Read the position and keep others from changing it until the transaction ends."""
+    row = await _LOCK_POSITION.row(connection, owner=key.owner, broker=key.broker, symbol=symbol)
+    if row is None:
+        return Position()
+    return Position(
+        state=PositionState(row["state"]),
+        quantity=row["quantity"],
+        cost=row["cost"],
+        stop_loss_price=row["stop_loss_price"],
+        take_profit_price=row["take_profit_price"],
+        last_command_id=row["last_command_id"],
+    )
+
+
+async def save_position(
+    connection: AsyncConnection, key: BrokerKey, symbol: str, position: Position, at: datetime
+) -> None:
+    await _SAVE_POSITION.run(
+        connection,
+        owner=key.owner,
+        broker=key.broker,
+        symbol=symbol,
+        state=position.state.value,
+        quantity=position.quantity,
+        cost=position.cost,
+        stop_loss_price=position.stop_loss_price,
+        take_profit_price=position.take_profit_price,
+        last_command_id=position.last_command_id,
+        updated_at=at,
+    )
+
+
+async def known_execution(connection: AsyncConnection, command_id: str) -> Executed:
+    """How much of an order is in its position already."""
+    row = await _KNOWN_EXECUTION.row(connection, command_id=command_id)
+    if row is None:
+        return Executed()
+    return Executed(row["executed_quantity"], row["executed_quote"], row["base_fee"])
+
+
+async def save_execution(connection: AsyncConnection, event: OrderEvent, now: Executed) -> None:
+    await _SAVE_EXECUTION.run(
+        connection,
+        command_id=event.command_id,
+        owner=event.owner,
+        executed_quantity=now.quantity,
+        executed_quote=now.quote,
+        base_fee=now.base_fee,
+    )

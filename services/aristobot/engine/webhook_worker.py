@@ -1,0 +1,203 @@
+"""Processes one broker's webhooks, in order, each exactly once in effect.
+
+Second step of a webhook (ingress -> engine -> gateway). One transaction records the webhook,
+claims its signal, moves the position and writes the order command to the outbox; the command is
+then published, and only then is the webhook acknowledged. Killed anywhere, the same webhook comes
+again and either finds its row (and publishes what is left) or does it all anew, with the same ids.
+
+While an account question can't be answered (gateway away, an order's outcome unknown) the webhook
+waits, and those behind it too; once its signal is too old it is recorded as expired.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.directory import BrokerRecord
+from aristobot.contracts.keys import webhook_id as make_webhook_id
+from aristobot.contracts.messages import CommandEnvelope, WebhookReceived
+from aristobot.contracts.streams import BrokerKey, command_subject
+from aristobot.core.errors import Refused, Retryable
+from aristobot.core.positions import begin_order
+from aristobot.engine import repository
+from aristobot.engine.decision import (
+    Outcome,
+    Tradable,
+    Verdict,
+    decide_order,
+    expire,
+    judge,
+    refuse,
+    repeat,
+)
+from aristobot.engine.gateway_client import GatewayClient
+from aristobot.platform import metrics, telemetry
+from aristobot.platform.bus import Delivery
+from aristobot.platform.db import Database
+from aristobot.platform.outbox import OutboxMessage, OutboxPublisher, enqueue
+
+logger = logging.getLogger(__name__)
+
+#: After this many unexpected errors, about 20 s, a webhook is recorded as failed, so that it blocks
+#: no other for ever; long enough for a cause outside of us to pass.
+_MAX_FAILURES = 10
+
+
+def producer_of(key: BrokerKey) -> str:
+    """The outbox queue of a broker's commands."""
+    return f"engine:{key}"
+
+
+class WebhookWorker:
+    """One broker's. `record` gives the broker's settings as they are now; None if it is gone."""
+
+    def __init__(
+        self,
+        key: BrokerKey,
+        *,
+        database: Database,
+        outbox: OutboxPublisher,
+        gateway: GatewayClient,
+        record: Callable[[], BrokerRecord | None],
+    ) -> None:
+        self._key = key
+        self._database = database
+        self._outbox = outbox
+        self._gateway = gateway
+        self._record = record
+        self._failures: Counter[int] = Counter()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Process one webhook. Raises `Retryable` when it has to come again."""
+        webhook = WebhookReceived.decode(delivery.data, delivery.headers)
+        identifier = make_webhook_id(webhook.delivery_key, delivery.sequence)
+        with telemetry.consumer_span(
+            names.WEBHOOKS_RECEIVED,
+            delivery.headers,
+            {
+                names.NATS_DELIVERY_COUNT: delivery.attempt,
+                names.BROKER: str(self._key),
+                names.WEBHOOK_ID: identifier,
+            },
+        ):
+            try:
+                await self._process(identifier, delivery.sequence, webhook)
+            except Retryable:
+                raise
+            except Exception as error:
+                # A fault of ours. The webhook comes again a few times, in case the cause passes;
+                # then it is recorded as failed, so that it neither vanishes nor blocks the rest.
+                self._failures[delivery.sequence] += 1
+                if self._failures[delivery.sequence] < _MAX_FAILURES:
+                    raise
+                logger.exception("webhook failed", extra={"webhook_id": identifier})
+                verdict = Verdict(
+                    Outcome.FAILED, "internal", f"an internal error: {type(error).__name__}"
+                )
+                await self._commit(identifier, delivery.sequence, webhook, verdict)
+            del self._failures[delivery.sequence]
+            await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
+
+    async def _process(self, identifier: str, sequence: int, webhook: WebhookReceived) -> None:
+        async with self._database.transaction(self._key.owner) as connection:
+            is_recorded, last_command = await repository.look_back(
+                connection, self._key, identifier
+            )
+        if is_recorded:
+            return
+        verdict = await self._decide(identifier, webhook, last_command)
+        await self._commit(identifier, sequence, webhook, verdict)
+
+    async def _decide(
+        self, identifier: str, webhook: WebhookReceived, last_command: str | None
+    ) -> Verdict:
+        judged = judge(webhook, self._record())
+        if isinstance(judged, Verdict):
+            return judged
+        try:
+            account = await self._gateway.sizing(self._key, judged.symbol, last_command)
+        except Refused as refusal:
+            return refuse(judged, refusal)
+        except Retryable as error:
+            if _is_over(judged):
+                return expire(judged, str(error))
+            raise
+        if _is_over(judged):
+            return expire(judged, "the webhooks before it")
+        return decide_order(judged, account, identifier, webhook.received_at)
+
+    async def _commit(
+        self, identifier: str, sequence: int, webhook: WebhookReceived, verdict: Verdict
+    ) -> None:
+        key = self._key
+        with telemetry.client_span(names.RECORD_WEBHOOK) as span:
+            async with self._database.transaction(key.owner) as connection:
+                if verdict.signal_key is not None and not await repository.claim_signal(
+                    connection, key.owner, verdict.signal_key, identifier
+                ):
+                    verdict = repeat(verdict)
+                recorded = await repository.insert_webhook(
+                    connection,
+                    key=key,
+                    webhook_id=identifier,
+                    sequence=sequence,
+                    webhook=webhook,
+                    verdict=verdict,
+                    trace_id=telemetry.current_trace_id(),
+                    traceparent=telemetry.current_traceparent(),
+                )
+                command = verdict.command
+                if command is not None and recorded:
+                    position = await repository.lock_position(connection, key, command.symbol)
+                    await repository.save_position(
+                        connection,
+                        key,
+                        command.symbol,
+                        begin_order(
+                            position,
+                            side=command.side,
+                            command_id=command.command_id,
+                            sells_all=verdict.sells_all,
+                            stop_loss_price=verdict.alert.stop_loss_price
+                            if verdict.alert
+                            else None,
+                            take_profit_price=(
+                                verdict.alert.take_profit_price if verdict.alert else None
+                            ),
+                        ),
+                        webhook.received_at,
+                    )
+                    with telemetry.producer_span(names.ORDERS_COMMANDS) as carrier:
+                        await enqueue(
+                            connection,
+                            owner=key.owner,
+                            producer=producer_of(key),
+                            message=OutboxMessage(
+                                subject=command_subject(key),
+                                message_id=command.command_id,
+                                payload=CommandEnvelope(command=command).encode(),
+                                headers=carrier,
+                            ),
+                        )
+            span.set_attribute(names.DECISION, verdict.outcome.value)
+            if verdict.reason is not None:
+                span.set_attribute(names.REASON, verdict.reason)
+        metrics.WEBHOOKS.labels(outcome=verdict.outcome.value).inc()
+        logger.info(
+            "webhook recorded",
+            extra={
+                "webhook_id": identifier,
+                "broker": str(key),
+                "outcome": verdict.outcome.value,
+                "code": verdict.code,
+                "client_order_id": verdict.command.client_order_id if verdict.command else None,
+            },
+        )
+
+
+def _is_over(tradable: Tradable) -> bool:
+    return tradable.valid_until is not None and datetime.now(UTC) > tradable.valid_until

@@ -1,0 +1,1 @@
+"""Order commands in, exchange orders out: one gateway per broker account."""

@@ -1,0 +1,109 @@
+"""Answers what others ask a gateway: the account for sizing, balances, whether it is alive."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.messages import (
+    AccountQuery,
+    AccountReply,
+    BalanceMessage,
+    PingQuery,
+    PingReply,
+    QueryEnvelope,
+    QueryFailure,
+    QueryReply,
+    SizingQuery,
+    SizingReply,
+    SymbolRulesMessage,
+)
+from aristobot.core.errors import AristobotError, Misconfigured, Refused
+from aristobot.exchanges.port import ExchangeClient
+from aristobot.gateway.account_view import AccountView
+from aristobot.gateway.settlement import Settlement
+from aristobot.platform import telemetry
+
+logger = logging.getLogger(__name__)
+
+
+class Queries:
+    def __init__(
+        self, client: ExchangeClient, account: AccountView, settlement: Settlement
+    ) -> None:
+        self._client = client
+        self._account = account
+        self._settlement = settlement
+
+    async def respond(self, data: bytes, headers: Mapping[str, str]) -> bytes:
+        """Answer one request; whatever goes wrong becomes a failure that says so."""
+        with telemetry.consumer_span(names.GATEWAY_QUERY, headers):
+            try:
+                return (await self._answer(data)).encode()
+            except AristobotError as error:
+                failure = QueryFailure(
+                    code=error.code if isinstance(error, Refused) else "unavailable",
+                    message=str(error),
+                    is_final=isinstance(error, Refused | Misconfigured),
+                )
+            except ValidationError:
+                failure = QueryFailure(
+                    code="bad_query", message="the query can't be read", is_final=True
+                )
+            except Exception as error:
+                # The boundary of a request: the asker gets an answer, the log gets the traceback.
+                logger.exception("query failed")
+                failure = QueryFailure(
+                    code="internal",
+                    message=f"the gateway failed: {type(error).__name__}",
+                    is_final=False,
+                )
+            return QueryReply(failure=failure).encode()
+
+    async def _answer(self, data: bytes) -> QueryReply:
+        query = QueryEnvelope.model_validate_json(data).query
+        match query:
+            case SizingQuery():
+                return QueryReply(sizing=await self._sizing(query))
+            case AccountQuery():
+                return QueryReply(account=await self._balances())
+            case PingQuery():
+                return QueryReply(ping=await self._ping())
+
+    async def _sizing(self, query: SizingQuery) -> SizingReply:
+        rules = await self._account.rules(query.symbol)
+        if query.after_command is not None:
+            await self._settlement.wait(query.after_command)
+        balances = await self._account.balances()
+        base, quote = balances.get(rules.base), balances.get(rules.quote)
+        return SizingReply(
+            rules=SymbolRulesMessage.from_rules(rules),
+            free_base=base.free if base else 0,
+            free_quote=quote.free if quote else 0,
+            price=await self._account.price(query.symbol),
+        )
+
+    async def _balances(self) -> AccountReply:
+        await self._account.refresh()
+        balances = await self._account.balances()
+        return AccountReply(
+            balances=tuple(
+                BalanceMessage(asset=b.asset, free=b.free, locked=b.locked)
+                for b in sorted(balances.values(), key=lambda b: b.asset)
+                if b.free or b.locked
+            )
+        )
+
+    async def _ping(self) -> PingReply:
+        started = time.perf_counter()
+        await self._client.measure_clock()
+        took_ms = (time.perf_counter() - started) * 1000
+        return PingReply(
+            exchange_ms=round(took_ms, 2),
+            offset_ms=self._client.now_ms() - time.time() * 1000,
+            stream_connected=self._account.is_live,
+        )

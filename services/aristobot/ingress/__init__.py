@@ -1,0 +1,1 @@
+"""Receives webhooks: authenticate, store in the stream, answer. No business rule, no database."""

@@ -1,0 +1,1 @@
+"""What every service stands on: bus, database, telemetry, settings, secrets, lifecycle."""

@@ -1,0 +1,86 @@
+"""Reading and writing a NATS key-value bucket as a whole: tokens and broker records.
+
+A bucket is read by one batched direct request (NATS ADR-31) and not by a watcher: nats-py 2.16 may
+say "that is all" before all has come, and an empty answer here would void every webhook token.
+Deliberately not here: following a bucket (`platform.kv_mirror`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import nats.errors
+import nats.js.errors
+
+from aristobot.core.errors import Misconfigured, Retryable
+from aristobot.platform.bus import Bus
+
+#: The server answers a batched direct request for at most so many keys.
+MAX_KEYS = 1024
+
+_AWAY = (nats.errors.Error, nats.js.errors.Error, asyncio.TimeoutError, OSError)
+_REPLY_SECONDS = 2.0
+
+
+class Bucket:
+    """One bucket. Every call raises `Retryable` when NATS is away."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self._bus = bus
+        self._name = name
+
+    async def read(self) -> dict[str, bytes]:
+        """Every present key with its value.
+
+        Raises `Retryable`, or `Misconfigured` beyond `MAX_KEYS` keys.
+        """
+        try:
+            return await self._read()
+        except _AWAY as error:
+            raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
+
+    async def make_equal(self, wanted: Mapping[str, bytes]) -> None:
+        """Make the bucket hold exactly `wanted`; only what differs is written."""
+        present = await self.read()
+        try:
+            bucket = await self._bus.jetstream.key_value(self._name)
+            for key, value in wanted.items():
+                if present.get(key) != value:
+                    await bucket.put(key, value)
+            for key in present.keys() - wanted.keys():
+                await bucket.delete(key)
+        except _AWAY as error:
+            raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
+
+    async def keep_only(self, keys: set[str]) -> None:
+        """Remove every other key."""
+        present = await self.read()
+        await self.make_equal({key: value for key, value in present.items() if key in keys})
+
+    async def _read(self) -> dict[str, bytes]:
+        client, prefix = self._bus.client, f"$KV.{self._name}."
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox)
+        request = json.dumps({"multi_last": [f"{prefix}>"], "batch": MAX_KEYS}).encode()
+        try:
+            await client.publish(f"$JS.API.DIRECT.GET.KV_{self._name}", request, reply=inbox)
+            entries: dict[str, bytes] = {}
+            while True:
+                message = await subscription.next_msg(timeout=_REPLY_SECONDS)
+                headers = message.headers or {}
+                match headers.get("Status"):
+                    case None:
+                        # A deletion is an entry too, marked by its operation.
+                        if "KV-Operation" not in headers:
+                            entries[headers["Nats-Subject"].removeprefix(prefix)] = message.data
+                    case "204" | "404":  # the end of the batch; nothing there
+                        return entries
+                    case "413":
+                        raise Misconfigured(f"bucket {self._name} holds over {MAX_KEYS} keys")
+                    case status:
+                        reason = headers.get("Description", "")
+                        raise Retryable(f"bucket {self._name}: {status} {reason}")
+        finally:
+            await subscription.unsubscribe()

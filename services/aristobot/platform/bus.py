@@ -1,0 +1,452 @@
+"""NATS: durable publishing, ordered consuming, request/reply. Only `platform` modules import nats.
+
+Rules kept here: durable work is published to a declared stream with a message id and counts only
+once the stream has acknowledged it; a consumer has one message in flight, so a broker's messages
+are handled in order even by several replicas; a message is acknowledged after its handler
+returned. Trace context goes into headers by `platform.telemetry`, at the callers. The mirror of a
+key-value bucket is in `platform.kv_mirror`.
+
+Connection loss is normal: the client reconnects for ever, and every call that can't be served
+meanwhile raises `Retryable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+
+from aristobot.contracts.messages import MESSAGE_ID_HEADER
+from aristobot.contracts.streams import BUCKETS, STREAMS, Stream
+from aristobot.core.errors import Fenced, Misconfigured, Retryable
+from aristobot.platform.acknowledged import AcknowledgedPublisher
+from aristobot.platform.waiting import end_if_cancelled
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_SECONDS = 2.0
+_FETCH_SECONDS = 2.0
+#: A crashed replica's message comes back after this long; a slow handler is kept alive below.
+_ACK_WAIT_SECONDS = 3.0
+_KEEP_ALIVE_SECONDS = 1.0
+_UNEXPECTED_DELAY_SECONDS = 2.0
+_EXPECTED_STREAM: str = api.Header.EXPECTED_STREAM.value
+
+_AWAY = (
+    nats.errors.Error,
+    nats.js.errors.Error,
+    asyncio.TimeoutError,
+    OSError,
+)
+
+
+class Undeliverable(Retryable):
+    """No stream takes the subject: a mistake of ours, or NATS is just coming back.
+
+    Either way nothing was stored, so whoever owns the message keeps it and tries again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAck:
+    """The stream has it on disk. `duplicate`: it had it before, under this same sequence."""
+
+    sequence: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message from a stream. `attempt` counts from 1; `stored_at` is the stream's time."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    sequence: int
+    attempt: int
+    stored_at: datetime
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+Responder = Callable[[bytes, Mapping[str, str]], Awaitable[bytes]]
+
+
+class Bus:
+    """One connection. `inbox_prefix` keeps roles from reading each other's replies."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._js: JetStreamContext = client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
+        self._publisher = AcknowledgedPublisher(client)
+        self._is_closing = False
+        self._ended = asyncio.Event()
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        name: str,
+        credentials: str | None = None,
+        inbox_prefix: str = "_INBOX",
+        timeout_seconds: float | None = None,
+    ) -> Bus:
+        """Connect, trying for ever (or for `timeout_seconds`, then `Retryable`).
+
+        Raises `Misconfigured` when the server refuses the credentials.
+        """
+        _require_file(credentials)
+        client = Client()
+        bus = cls(client)
+        refused = asyncio.Event()
+
+        async def on_error(error: Exception) -> None:
+            if isinstance(error, nats.errors.AuthorizationError):
+                refused.set()
+            logger.warning("bus error", extra={"error": _say(error)})
+
+        async def on_reconnect() -> None:
+            logger.info("bus reconnected")
+
+        async def on_disconnect() -> None:
+            if not bus._is_closing:
+                logger.warning("bus disconnected")
+
+        async def on_close() -> None:
+            bus._ended.set()
+
+        # It tries for ever by itself, also with credentials that will never be accepted.
+        connecting = asyncio.create_task(
+            client.connect(
+                url,
+                name=name,
+                user_credentials=credentials,
+                inbox_prefix=inbox_prefix,
+                error_cb=on_error,
+                reconnected_cb=on_reconnect,
+                disconnected_cb=on_disconnect,
+                closed_cb=on_close,
+                connect_timeout=2,
+                reconnect_time_wait=0.2,  # type: ignore[arg-type]  # it sleeps, so floats do
+                max_reconnect_attempts=-1,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                allow_reconnect=True,
+            ),
+            name="connect to NATS",
+        )
+        refusal = asyncio.create_task(refused.wait(), name="NATS refuses")
+        try:
+            await asyncio.wait(
+                {connecting, refusal},
+                timeout=timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if connecting.done():
+                await connecting
+                return bus
+        except _AWAY as error:
+            raise Retryable(f"NATS at {url} can't be used: {_say(error)}") from error
+        finally:
+            refusal.cancel()
+            connecting.cancel()
+            await asyncio.gather(refusal, connecting, return_exceptions=True)
+        await bus.close()
+        if refused.is_set():
+            raise Misconfigured(f"NATS at {url} refuses our credentials")
+        raise Retryable(f"NATS at {url} does not answer")
+
+    async def lost(self) -> None:
+        """Return never, or raise `Retryable` once the connection is closed for good.
+
+        The client reconnects for ever, but gives up when a server refuses it. Only a new process,
+        with what the executor gives it then, can help.
+        """
+        await self._ended.wait()
+        if not self._is_closing:
+            raise Retryable("NATS has closed the connection for good")
+
+    @property
+    def is_connected(self) -> bool:
+        return self._client.is_connected
+
+    @property
+    def client(self) -> Client:
+        """For `platform` modules alone (buckets, administration)."""
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """For `platform` modules alone (buckets, administration)."""
+        return self._js
+
+    async def close(self) -> None:
+        """Flush what was published and disconnect; never longer than three seconds."""
+        self._is_closing = True
+        with contextlib.suppress(*_AWAY):  # the server may be gone: then nothing can be flushed
+            await asyncio.wait_for(self._client.flush(timeout=1), 1.5)
+        with contextlib.suppress(*_AWAY):
+            await asyncio.wait_for(self._client.close(), 1.0)
+
+    async def publish(
+        self,
+        stream: Stream,
+        subject: str,
+        payload: bytes,
+        *,
+        message_id: str,
+        headers: Mapping[str, str],
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> PublishAck:
+        """Publish and wait until the stream has it on disk.
+
+        Raises `Retryable` when no acknowledgement came in time: the message may still arrive, and
+        sending it again under the same `message_id` is safe. Raises `Undeliverable` when no
+        stream takes the subject: then nothing was stored.
+        """
+        if not self._client.is_connected:
+            # Publishing now would only fill a buffer, and the caller would wait for nothing.
+            raise Retryable("NATS is not connected")
+        try:
+            ack = await self._publisher.publish(
+                subject,
+                payload,
+                {**headers, MESSAGE_ID_HEADER: message_id, _EXPECTED_STREAM: stream.name},
+                timeout_seconds,
+            )
+        except nats.js.errors.NoStreamResponseError as error:
+            raise Undeliverable(f"no stream takes {subject}: nothing was stored") from error
+        except _AWAY as error:
+            raise Retryable(f"stream {stream.name} did not acknowledge: {_say(error)}") from error
+        end_if_cancelled()
+        return PublishAck(ack["seq"], ack.get("duplicate", False))
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+    ) -> bytes:
+        """Ask over core NATS. Raises `Retryable` when nobody answers in time."""
+        if not self._client.is_connected:
+            raise Retryable("NATS is not connected")
+        try:
+            reply = await self._client.request(
+                subject, payload, timeout=timeout_seconds, headers=dict(headers or {}) or None
+            )
+        except nats.errors.NoRespondersError as error:
+            raise Retryable(f"nobody serves {subject} at the moment") from error
+        except _AWAY as error:
+            raise Retryable(f"no answer on {subject}: {_say(error)}") from error
+        end_if_cancelled()
+        return reply.data
+
+    async def serve(self, subject: str, respond: Responder, tasks: asyncio.TaskGroup) -> None:
+        """Answer requests on `subject`, each in its own task of `tasks`."""
+
+        async def answer(message: Msg) -> None:
+            reply = await respond(message.data, message.headers or {})
+            with contextlib.suppress(*_AWAY):  # the asker has a timeout and asks again
+                await message.respond(reply)
+
+        async def on_message(message: Msg) -> None:
+            tasks.create_task(answer(message), name=f"answer {subject}")
+
+        await self._client.subscribe(subject, cb=on_message)
+
+    async def notice(self, subject: str, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever something is published on `subject`; survives reconnections."""
+
+        async def on_message(_: Msg) -> None:
+            wake()
+
+        await self._client.subscribe(subject, cb=on_message)
+
+    async def ensure_streams(self) -> None:
+        """Create or update every declared stream and bucket. For the platform's administrator."""
+        for stream in STREAMS:
+            config = api.StreamConfig(
+                name=stream.name,
+                subjects=list(stream.subjects),
+                retention=api.RetentionPolicy(stream.retention.value),
+                storage=api.StorageType.FILE,
+                max_age=stream.max_age_seconds,
+                duplicate_window=stream.duplicate_window_seconds,
+                discard=api.DiscardPolicy.NEW,
+                allow_direct=True,
+            )
+            try:
+                await self._js.add_stream(config)
+            except nats.js.errors.BadRequestError:
+                await self._js.update_stream(config)
+        for bucket in BUCKETS:
+            # `direct`: a bucket is read as a whole by one request, see `platform.buckets`.
+            config_of_bucket = api.KeyValueConfig(
+                bucket=bucket, history=1, storage=api.StorageType.FILE, direct=True
+            )
+            try:
+                await self._js.create_key_value(config_of_bucket)
+            except nats.js.errors.BadRequestError:  # made by an older version
+                info = await self._js.stream_info(f"KV_{bucket}")
+                await self._js.update_stream(
+                    info.config.evolve(allow_direct=True, max_msgs_per_subject=1)
+                )
+
+    async def consume(self, stream: Stream, subject: str, durable: str, handle: Handler) -> None:
+        """Handle the messages of `subject` one after the other, for ever; ends on cancellation.
+
+        A handler that raises `Retryable` gets the message again after its delay; any other
+        exception is logged with its traceback and the message comes again too: what can't be
+        handled must be decided by the handler, which knows `Delivery.attempt`. `Fenced` ends it.
+        """
+        while True:
+            try:
+                await self._ensure_consumer(stream, subject, durable)
+                pull = await self._js.pull_subscribe_bind(durable, stream.name)
+            except _AWAY as error:
+                logger.warning(
+                    "consumer is not available yet",
+                    extra={"consumer": durable, "error": _say(error)},
+                )
+                await asyncio.sleep(0.5)
+                continue
+            try:
+                await self._pull(pull, handle)
+            except _AWAY as error:
+                logger.warning(
+                    "consumer was interrupted", extra={"consumer": durable, "error": _say(error)}
+                )
+                await asyncio.sleep(0.2)
+            finally:
+                with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
+                    await asyncio.wait_for(pull.unsubscribe(), 1.0)
+
+    async def _ensure_consumer(self, stream: Stream, subject: str, durable: str) -> None:
+        await self._js.add_consumer(
+            stream.name,
+            api.ConsumerConfig(
+                # Named as well: the request's subject then names the filter, and the server can
+                # hold each role to its own (see contracts.nats_roles).
+                name=durable,
+                durable_name=durable,
+                filter_subject=subject,
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=_ACK_WAIT_SECONDS,
+                deliver_policy=api.DeliverPolicy.ALL,
+                max_ack_pending=1,
+                max_deliver=-1,
+            ),
+        )
+
+    async def _pull(self, pull: JetStreamContext.PullSubscription, handle: Handler) -> None:
+        while True:
+            try:
+                messages = await pull.fetch(1, timeout=_FETCH_SECONDS)
+            except (TimeoutError, nats.errors.TimeoutError):
+                if not self._client.is_connected:
+                    await asyncio.sleep(0.1)
+                continue
+            end_if_cancelled()
+            for message in messages:
+                await self._handle(message, handle)
+
+    async def _handle(self, message: Msg, handle: Handler) -> None:
+        meta = message.metadata
+        delivery = Delivery(
+            subject=message.subject,
+            data=message.data,
+            headers=message.headers or {},
+            sequence=meta.sequence.stream,
+            attempt=meta.num_delivered,
+            stored_at=meta.timestamp,
+        )
+        keep_alive = asyncio.create_task(_keep_alive(message), name="keep-alive")
+        try:
+            await handle(delivery)
+        except Retryable as error:
+            logger.info(
+                "message will be tried again",
+                extra={"subject": message.subject, "attempt": delivery.attempt, "why": str(error)},
+            )
+            await message.nak(delay=error.after_seconds)
+        except Fenced:
+            raise  # this process must stop; its successor gets the message
+        except Exception:
+            # The boundary of a message: nothing may end the consumer, and nothing is lost,
+            # because the message stays unacknowledged and comes again.
+            logger.exception(
+                "handler failed", extra={"subject": message.subject, "attempt": delivery.attempt}
+            )
+            await message.nak(delay=_UNEXPECTED_DELAY_SECONDS)
+        else:
+            await message.ack()
+        finally:
+            keep_alive.cancel()
+
+    async def consumer_pending(self, stream: Stream, durable: str) -> int | None:
+        """How many messages wait for a consumer; None when the consumer doesn't exist."""
+        try:
+            info = await self._js.consumer_info(stream.name, durable)
+        except nats.js.errors.NotFoundError:
+            return None
+        except _AWAY as error:
+            raise Retryable(f"consumer {durable}: {_say(error)}") from error
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+    async def consumer_names(self, stream: Stream) -> list[str]:
+        """Names of all the stream's consumers. Raises `Retryable` if NATS is away."""
+        try:
+            consumers = await self._js.consumers_info(stream.name)
+        except _AWAY as error:
+            raise Retryable(f"stream {stream.name}: {_say(error)}") from error
+        return [consumer.name for consumer in consumers]
+
+    async def stream_exists(self, stream: Stream) -> bool:
+        """Whether the stream is there with its subjects. Raises `Retryable` if NATS is away."""
+        try:
+            info = await self._js.stream_info(stream.name)
+        except nats.js.errors.NotFoundError:
+            return False
+        except _AWAY as error:
+            raise Retryable(f"stream {stream.name}: {_say(error)}") from error
+        return set(info.config.subjects or ()) == set(stream.subjects)
+
+    async def delete_consumer(self, stream: Stream, durable: str) -> None:
+        """Remove a consumer whose broker is gone; one that doesn't exist is fine."""
+        try:
+            await self._js.delete_consumer(stream.name, durable)
+        except nats.js.errors.NotFoundError:
+            return
+        except _AWAY as error:
+            logger.warning(
+                "consumer could not be removed", extra={"consumer": durable, "error": _say(error)}
+            )
+
+
+def _require_file(credentials: str | None) -> None:
+    if credentials is not None and not Path(credentials).is_file():
+        raise Misconfigured(f"the NATS credentials file {credentials} is missing")
+
+
+async def _keep_alive(message: Msg) -> None:
+    """Tell the stream, while a handler takes long, that it is still at work."""
+    while True:
+        await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+        with contextlib.suppress(*_AWAY):  # without it the message merely comes again
+            await message.in_progress()
+
+
+def _say(error: BaseException) -> str:
+    return str(error) or type(error).__name__

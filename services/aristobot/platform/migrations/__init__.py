@@ -1,0 +1,1 @@
+"""Alembic's environment; `aristobot migrate` and `aristobot up` run it."""

@@ -1,0 +1,124 @@
+"""What the database keeps whatever the queries say: owners apart, and a journal that only grows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from aristobot.contracts.streams import BrokerKey
+from aristobot.core.errors import Retryable
+from aristobot.platform import migrations, tables_spans
+from aristobot.platform.db import EVERY_OWNER, Database
+from aristobot.platform.migrate import migrate
+from aristobot.platform.schema import REVISION, require_current_schema
+from aristobot.platform.tables import OWNED_TABLES, journal, positions
+from aristobot.platform.tables_base import metadata
+
+
+def _position(owner: str) -> dict[str, object]:
+    return {"owner": owner, "broker": "main", "symbol": "BTCUSDT", "state": "flat"}
+
+
+async def test_an_owner_sees_and_changes_only_its_own_rows(
+    database: Database, key: BrokerKey
+) -> None:
+    other = f"{key.owner}-other"
+    async with database.transaction(key.owner) as mine:
+        await mine.execute(insert(positions).values(_position(key.owner)))
+    async with database.transaction(other) as theirs:
+        await theirs.execute(insert(positions).values(_position(other)))
+        assert (await theirs.execute(select(positions.c.owner))).scalars().all() == [other]
+        changed = await theirs.execute(update(positions).values(state="open"))
+        assert changed.rowcount == 1
+    async with database.transaction(key.owner) as mine:
+        assert await mine.scalar(select(positions.c.state)) == "flat"
+    async with database.transaction(EVERY_OWNER) as everybody:
+        seen = set((await everybody.execute(select(positions.c.owner))).scalars())
+        assert {key.owner, other} <= seen
+
+
+async def test_a_row_of_another_owner_cannot_be_written(database: Database, key: BrokerKey) -> None:
+    with pytest.raises(DBAPIError, match="row-level security"):
+        async with database.transaction(key.owner) as connection:
+            await connection.execute(insert(positions).values(_position("somebody-else")))
+
+
+async def test_every_table_with_an_owner_is_protected(database: Database) -> None:
+    async with database.transaction(EVERY_OWNER) as connection:
+        with_owner = set(
+            (
+                await connection.execute(
+                    text(
+                        "SELECT table_name FROM information_schema.columns "
+                        "WHERE table_schema = 'public' AND column_name = 'owner'"
+                    )
+                )
+            ).scalars()
+        )
+        protected = set(
+            (
+                await connection.execute(
+                    text(
+                        "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity"
+                    )
+                )
+            ).scalars()
+        )
+    assert with_owner == protected == {table.name for table in OWNED_TABLES}
+
+
+@pytest.mark.parametrize("change", [update(journal).values(path="/x"), delete(journal)])
+async def test_the_journal_only_grows(database: Database, key: BrokerKey, change: object) -> None:
+    async with database.transaction(key.owner) as connection:
+        await connection.execute(
+            insert(journal).values(
+                owner=key.owner,
+                broker=key.broker,
+                purpose="place",
+                asked_by="webhook",
+                method="POST",
+                path="/api/v3/order",
+                params={},
+                sent_at=datetime.now(UTC),
+                duration_ms=Decimal(1),
+            )
+        )
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with database.transaction(key.owner) as connection:
+            await connection.execute(change)  # type: ignore[call-overload]
+    async with database.transaction(key.owner) as connection:
+        assert await connection.scalar(select(func.count()).select_from(journal)) == 1
+
+
+async def test_migrating_twice_changes_nothing(database: Database) -> None:
+    await migrate(database)
+    await require_current_schema(database)
+
+
+def test_the_revision_is_the_newest_migration() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_current_head() == REVISION
+
+
+async def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
+    async with database.transaction(EVERY_OWNER) as connection:
+        differences = await connection.run_sync(
+            lambda c: compare_metadata(MigrationContext.configure(c), metadata)
+        )
+    assert tables_spans.spans.metadata is metadata
+    assert differences == []
+
+
+async def test_a_database_that_is_away_is_retryable() -> None:
+    away = Database("postgresql://nobody:x@127.0.0.1:1/none", service="test")
+    with pytest.raises(Retryable):
+        await away.ping()
+    await away.close()

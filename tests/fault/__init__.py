@@ -1,0 +1,1 @@
+"""Faults on purpose: crashes at chosen points, a misbehaving exchange, and killing at random."""

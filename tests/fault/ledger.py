@@ -1,0 +1,145 @@
+"""What the platform wrote down, read straight from PostgreSQL, beside what the exchange did.
+
+The tests judge by these two alone: rows that must be there, and the simulator's own list of
+orders and balances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import httpx
+
+from tests.harness.platform import Platform
+
+Row = dict[str, Any]
+
+#: An order that the exchange takes only while it is younger than this (exchanges/binance/client).
+ORDER_WINDOW_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One alert as its sender means it; `name` is unique and stands in its body."""
+
+    name: str
+    action: str = "BuyMarket"
+    symbol: str = "BTCUSDT"
+    percent: str = "1"
+    bar_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def body(self) -> bytes:
+        values = {
+            "Symbol": self.symbol,
+            "Interval": "1",
+            "BarTime": self.bar_time.isoformat(timespec="milliseconds"),
+            "Action": self.action,
+            "PourCent": self.percent,
+            "IndicateurName": self.name,
+        }
+        return json.dumps(values).encode()
+
+
+def bar(number: int) -> datetime:
+    """The opening of the bar `number` minutes after a fixed moment."""
+    return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+
+
+def post(url: str, body: bytes) -> httpx.Response:
+    """Send an alert as TradingView would: cut off after 3 s."""
+    return httpx.post(
+        url, content=body, headers={"content-type": "text/plain"}, timeout=3.0, trust_env=False
+    )
+
+
+class Ledger:
+    """Reads a running platform's tables as they are now."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        address = json.loads((platform.data / "run" / "address").read_text())
+        self._url: str = address["database_url"]
+
+    async def _rows(self, query: str, values: tuple[Any, ...]) -> list[Row]:
+        connection = await asyncpg.connect(self._url, timeout=10)
+        try:
+            await connection.execute("SELECT set_config('aristobot.owner', '*', false)")
+            return [dict(row) for row in await connection.fetch(query, *values, timeout=30)]
+        finally:
+            await connection.close(timeout=5)
+
+    def rows(self, query: str, *values: Any) -> list[Row]:
+        return asyncio.run(self._rows(query, values))
+
+    def webhooks(self, indicator: str) -> list[Row]:
+        return self.rows(
+            "SELECT * FROM webhooks WHERE indicator = $1 ORDER BY stream_sequence", indicator
+        )
+
+    def order(self, command_id: str) -> Row | None:
+        found = self.rows("SELECT * FROM orders WHERE command_id = $1", command_id)
+        return found[0] if found else None
+
+    def journal(self, command_id: str) -> list[Row]:
+        return self.rows("SELECT * FROM journal WHERE command_id = $1 ORDER BY id", command_id)
+
+    def outbox(self) -> int:
+        count: int = self.rows("SELECT count(*) AS n FROM outbox")[0]["n"]
+        return count
+
+    def positions(self, broker: str) -> dict[str, Decimal]:
+        rows = self.rows("SELECT symbol, quantity FROM positions WHERE broker = $1", broker)
+        return {row["symbol"]: row["quantity"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A broker's simulated account."""
+
+    platform: Platform
+    api_key: str
+
+    @classmethod
+    def of(cls, platform: Platform, broker: str) -> Account:
+        return cls(platform, platform.secret(f"{broker}-simulator")["apiKey"])
+
+    def orders(self) -> list[Row]:
+        return self.platform.simulator_orders(self.api_key)
+
+    def holdings(self) -> dict[str, Decimal]:
+        """Free and locked of every asset but the quote currency, by pair."""
+        answer = httpx.get(
+            f"{self.platform.simulator_url}/control/accounts/{self.api_key}",
+            timeout=10,
+            trust_env=False,
+        )
+        answer.raise_for_status()
+        return {
+            f"{asset}USDT": Decimal(balance["free"]) + Decimal(balance["locked"])
+            for asset, balance in answer.json()["balances"].items()
+            if asset != "USDT"
+        }
+
+
+def differences(order: Row, placed: Row) -> list[str]:
+    """In what an order's row differs from the same order at the exchange; empty when equal."""
+    pairs = {
+        "status": (order["status"], placed["status"]),
+        "executed": (order["executed_quantity"], Decimal(placed["executed"])),
+        "executed_quote": (order["executed_quote"], Decimal(placed["executed_quote"])),
+        "symbol": (order["symbol"], placed["symbol"]),
+        "side": (order["side"], placed["side"]),
+        "exchange id": (order["exchange_order_id"], str(placed["id"])),
+    }
+    return [
+        f"{order['client_order_id']}: {what} is {ours} here and {theirs} at the exchange"
+        for what, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]

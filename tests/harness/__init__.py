@@ -1,0 +1,1 @@
+"""What tests and benchmarks use to run the product as its user does."""
