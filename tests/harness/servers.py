@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aristobot.local import launch
 from aristobot.local.nats_server import find_binary
 from aristobot.local.postgres_server import database_url, postgres_spec
-from aristobot.local.process import child_setup
 from aristobot.platform.admin_server import listen
 from aristobot.platform.bus import Bus
 from aristobot.platform.db import Database
@@ -37,12 +37,11 @@ def postgres_server(folder: Path) -> Iterator[str]:
     assert spec.ready is not None
     with spec.log_path.open("ab") as log:
         process = subprocess.Popen(
-            spec.argv,
+            launch.command(spec.argv, user=spec.user, death_signal=spec.parent_death_signal),
             env=dict(spec.environment),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=child_setup(spec.become, spec.parent_death_signal),
         )
     try:
         give_up_at = time.monotonic() + 30

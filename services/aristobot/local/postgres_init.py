@@ -14,13 +14,12 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from aristobot.core.errors import Misconfigured
+from aristobot.local import launch
 from aristobot.local.postgres_user import RunAs, give_to
-from aristobot.local.process import child_setup
 from aristobot.platform.nats_auth import write_private
 
 MAJOR_VERSION = "18"
@@ -205,19 +204,14 @@ async def _single_user(
 
 async def _command(run_as: RunAs, program: Path, *arguments: str, stdin: bytes = b"") -> str:
     """Run a PostgreSQL program to its end and return its output. Raises `Misconfigured`."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            str(program),
-            *arguments,
-            env=ENVIRONMENT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=child_setup(run_as.become, signal.SIGKILL),
-        )
-    except subprocess.SubprocessError as error:
-        raise Misconfigured(f"{program.name} can't run as {run_as.description}") from error
+    process = await asyncio.create_subprocess_exec(
+        *launch.command((str(program), *arguments), user=run_as.user, death_signal=signal.SIGKILL),
+        env=ENVIRONMENT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         raw, _ = await asyncio.wait_for(process.communicate(stdin), _COMMAND_SECONDS)
     except TimeoutError as error:

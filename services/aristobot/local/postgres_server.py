@@ -143,7 +143,7 @@ async def postgres_spec(
         prepare=prepare,
         # The "immediate" shutdown: the server takes its own processes along at once.
         parent_death_signal=signal.SIGQUIT,
-        become=run_as.become,
+        user=run_as.user,
     )
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,16 +18,12 @@ from pathlib import Path
 
 import psutil
 
+from aristobot.local import launch
 from aristobot.local.rundir import descendants, is_alive, kill_all
 
 _LOG_LIMIT_BYTES = 20 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
 _GONE_POLL_SECONDS = 0.01
 _KILLED_SECONDS = 1.0
-# Loaded here: between fork and exec nothing may be imported.
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-if _LIBC is not None:
-    _LIBC.prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +33,8 @@ class ProcessSpec:
     `environment` is the complete environment. `stage`: lower stages are stopped later. `ready`
     is asked every few milliseconds until it says True; without it a running process is ready.
     `prepare` runs before every start. `parent_death_signal` is what Linux sends the process when
-    the supervisor dies. `become` runs in the child before the program, to change its user; only
-    system calls are safe in it. Times are in seconds.
+    the supervisor dies. `user` is how the child changes its user (`local.launch`). Times are in
+    seconds.
     """
 
     name: str
@@ -55,15 +49,14 @@ class ProcessSpec:
     ready_timeout_seconds: float = 20.0
     prepare: Callable[[], Awaitable[None]] | None = field(default=None, compare=False)
     parent_death_signal: signal.Signals = signal.SIGKILL
-    become: Callable[[], None] | None = field(default=None, compare=False)
+    user: tuple[str, ...] = field(default=(), compare=False)
 
 
 async def spawn(spec: ProcessSpec) -> Process:
     """Start the process, its output appended to the log file. Raises `OSError`.
 
     Call it on the main thread, because Linux takes the end of the forking *thread* for the
-    parent's, and in asyncio's own event loop: a child that uvloop forks shares our memory until
-    it executes its program, and then it can't change its user namespace.
+    parent's.
     """
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
@@ -72,36 +65,16 @@ async def spawn(spec: ProcessSpec) -> Process:
     log = os.open(spec.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         return await asyncio.create_subprocess_exec(
-            *spec.argv,
+            *launch.command(spec.argv, user=spec.user, death_signal=spec.parent_death_signal),
             env=dict(spec.environment),
             cwd=spec.cwd,
             stdin=DEVNULL,
             stdout=log,
             stderr=STDOUT,
             start_new_session=True,
-            preexec_fn=child_setup(spec.become, spec.parent_death_signal),
         )
     finally:
         os.close(log)
-
-
-def child_setup(
-    become: Callable[[], None] | None, parent_death_signal: signal.Signals
-) -> Callable[[], None]:
-    """What a child does between fork and exec, for `preexec_fn`: change user, die with us."""
-    supervisor = os.getpid()
-    death_signal = int(parent_death_signal)
-
-    def set_up() -> None:
-        # First the user: a change of credentials clears the parent-death signal.
-        if become is not None:
-            become()
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-            if os.getppid() != supervisor:  # it died before the signal was asked for
-                os._exit(1)
-
-    return set_up
 
 
 async def terminate(process: Process, spec: ProcessSpec, timeout_seconds: float) -> None:
