@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from asyncio.subprocess import DEVNULL, STDOUT, Process
@@ -58,6 +59,9 @@ async def spawn(spec: ProcessSpec) -> Process:
     Call it on the main thread, because Linux takes the end of the forking *thread* for the
     parent's.
     """
+    # Said here, where it is an error, and not by the child, where it would be one more exit.
+    if not os.access(spec.argv[0], os.X_OK):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), spec.argv[0])
     spec.log_path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if spec.log_path.stat().st_size > _LOG_LIMIT_BYTES:
