@@ -1,4 +1,4 @@
-"""The records in the two NATS buckets by which ingress and engine know tokens and brokers.
+"""The records in the NATS buckets by which services know tokens, brokers and strategies.
 
 Whoever executes the resources (embedded platform, later the operator) writes them; ingress and
 engine watch them. No secret stands in them: a token appears as its hash.
@@ -6,11 +6,14 @@ engine watch them. No secret stands in them: a token appears as its hash.
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
+from aristobot.contracts.markets import market_id
 from aristobot.contracts.messages import Amount, Message
 from aristobot.contracts.resources import Broker, TradingMode
 from aristobot.contracts.streams import BrokerKey
+from aristobot.core.candles import Timeframe
 
 
 class TokenRecord(Message):
@@ -31,6 +34,7 @@ class BrokerRecord(Message):
     allow_repeated_signals: bool = False
     max_signal_age_seconds: int = 300
     max_order_notional: Amount | None = None
+    market: str = "binance"
 
     @property
     def key(self) -> BrokerKey:
@@ -49,4 +53,40 @@ class BrokerRecord(Message):
             allow_repeated_signals=spec.webhook.allow_repeated_signals,
             max_signal_age_seconds=spec.webhook.max_signal_age_seconds,
             max_order_notional=limit,
+            market=market_id(spec.exchange, spec.environment),
         )
+
+
+class ActiveStrategyRecord(Message):
+    """What heartbeat, runner and engine need to know of an active strategy.
+
+    `uid`: made when the resource came to be, so that a later one of the same name is another one.
+    """
+
+    owner: str
+    name: str
+    uid: str
+    generation: int
+    broker: str
+    market: str
+    symbol: str
+    timeframe: Timeframe
+    strategy: str
+    code: str
+    start: datetime | None = None
+    end: datetime | None = None
+    active: bool = True
+    paused: bool = False
+    history_candles: int = 200
+    max_signal_age_seconds: int = 60
+    memory_mebibytes: int = 256
+    decision_seconds: float = 5.0
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+    def is_in_window(self, moment: datetime) -> bool:
+        """Whether a candle that closed at `moment` may be acted on."""
+        after_start = self.start is None or moment >= self.start
+        return after_start and (self.end is None or moment < self.end)

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from aristobot.core.alert import Alert
-from aristobot.core.orders import OrderStatus
+from aristobot.core.candles import Candle
+from aristobot.core.orders import OrderStatus, Side
 
 #: Fits every venue: letters and digits, at most 32 (exchange reference 1.5).
 CLIENT_ORDER_ID_PREFIX = "ab"
@@ -83,6 +84,42 @@ def client_order_id(command_id: str) -> str:
     """The order's id at the exchange: 26 characters of a-z and 2-7."""
     digest = _digest("client-order", command_id)[:_CLIENT_ORDER_ID_BYTES]
     return CLIENT_ORDER_ID_PREFIX + base64.b32encode(digest).decode().lower()
+
+
+def decision_id(
+    owner: str, active_strategy: str, uid: str, candle_close: datetime, side: Side
+) -> str:
+    """The id of what a strategy decided on one candle, a UUID; the message id on DECISIONS.
+
+    `uid` tells apart two active strategies of the same name, one deleted before the other came.
+    """
+    moment = candle_close.astimezone(UTC).isoformat()
+    return _uuid("decision", owner, active_strategy, uid, moment, side.value)
+
+
+def manual_decision_id(owner: str, active_strategy: str, asked_at: datetime) -> str:
+    """The id of one "sell now", a UUID; asking again later is another one."""
+    return _uuid("manual-decision", owner, active_strategy, asked_at.isoformat())
+
+
+def decision_command_id(decision_id: str) -> str:
+    """The id of the order command that a decision leads to, a UUID."""
+    return _uuid("decision-command", decision_id)
+
+
+def protection_id(command_id: str, role: str) -> str:
+    """The id of an order that protects what `command_id` left in the position, a UUID.
+
+    `role`: `stop`, `target`, `list` (what binds the two at the exchange) or `close` (the sale at
+    market when a stop was passed before it could be placed).
+    """
+    return _uuid("protection", command_id, role)
+
+
+def candle_id(market: str, candle: Candle) -> str:
+    """The message id on CANDLES: `<market>:<symbol>:<timeframe>:<close time>`, in ms."""
+    close_ms = int(candle.close_time.timestamp() * 1000)
+    return f"{market}:{candle.symbol}:{candle.timeframe}:{close_ms}"
 
 
 def cancel_id(client_order_id: str, asked_at: datetime) -> str:

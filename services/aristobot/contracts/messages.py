@@ -8,7 +8,7 @@ context is never part of a message: `platform.telemetry` carries it in headers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 from aristobot.contracts.streams import BrokerKey
+from aristobot.core.candles import Candle, Timeframe
 from aristobot.core.orders import OrderStatus, OrderType, Side
 from aristobot.core.symbols import QuantityRule, SymbolRules
 
@@ -80,10 +81,39 @@ class AskedBy(StrEnum):
     GUARDIAN = "guardian"
 
 
+class Level(Message):
+    """A stop or target: a price, or a fraction of the entry's average price (0.02 is 2 %)."""
+
+    kind: Literal["price", "fraction"]
+    value: PositiveAmount
+
+
+class Protection(Message):
+    """What keeps the position safe once the order is over.
+
+    `held_quantity`: base that the position held before this order; it is protected by the orders
+    that the gateway placed for it, which this order replaces.
+    """
+
+    stop_loss: Level | None = None
+    take_profit: Level | None = None
+    held_quantity: Amount = Decimal(0)
+
+
+#: Whose position an order moves: the webhooks' of the broker, or one active strategy's.
+WEBHOOK_HOLDER = "webhook"
+
+
+def strategy_holder(active_strategy: str) -> str:
+    """The holder of an active strategy's position. `:` can't be part of a name."""
+    return f"strategy:{active_strategy}"
+
+
 class PlaceOrder(Message):
     """Place one order. `command_id` is a function of what caused it, and so is the client id.
 
-    `valid_until`: after it the order is not sent (again); None means no limit.
+    `valid_until`: after it the order is not sent (again); None means no limit. `protection`: the
+    stop and target of the position that the order enters or leaves, None when it has neither.
     """
 
     kind: Literal["place"] = "place"
@@ -101,6 +131,8 @@ class PlaceOrder(Message):
     source_id: str
     caused_at: datetime
     valid_until: datetime | None = None
+    holder: str = WEBHOOK_HOLDER
+    protection: Protection | None = None
 
     @model_validator(mode="after")
     def _is_an_order(self) -> PlaceOrder:
@@ -162,10 +194,133 @@ class OrderEvent(Message):
     base_fee: Amount = Decimal(0)
     reason: str | None = None
     at: datetime
+    holder: str = WEBHOOK_HOLDER
 
     @property
     def key(self) -> BrokerKey:
         return BrokerKey(self.owner, self.broker)
+
+
+class ClosedCandle(Message):
+    """A candle on CANDLES; its message id is `keys.candle_id`.
+
+    `market`: `contracts.markets.market_id`. `is_late`: it was fetched after a gap, not built from
+    trades as they came; `late_seconds` is how long after its close, on the market's clock.
+    """
+
+    market: str
+    symbol: str
+    timeframe: Timeframe
+    open_time: datetime
+    open: Amount
+    high: Amount
+    low: Amount
+    close: Amount
+    volume: Amount
+    quote_volume: Amount
+    trades: int
+    is_late: bool = False
+    late_seconds: float = 0.0
+
+    @classmethod
+    def of(
+        cls, market: str, candle: Candle, *, is_late: bool = False, late_seconds: float = 0.0
+    ) -> ClosedCandle:
+        return cls(
+            market=market,
+            is_late=is_late,
+            late_seconds=late_seconds,
+            **{item.name: getattr(candle, item.name) for item in fields(candle)},
+        )
+
+    def to_candle(self) -> Candle:
+        return Candle(**{item.name: getattr(self, item.name) for item in fields(Candle)})
+
+
+class Decision(Message):
+    """What a strategy decided on a candle, or a person for it ("sell now").
+
+    `quote_amount`: how much quote currency a buy spends; a sell sells what the strategy holds.
+    `decision_id` is `keys.decision_id`, so two runners by mistake make the same one.
+    """
+
+    decision_id: str
+    owner: str
+    broker: str
+    active_strategy: str
+    symbol: str
+    timeframe: Timeframe
+    candle_close: datetime
+    side: Side
+    quote_amount: PositiveAmount | None = None
+    stop_loss: Level | None = None
+    take_profit: Level | None = None
+    asked_by: AskedBy = AskedBy.STRATEGY
+    decided_at: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
+class StrategyPhase(StrEnum):
+    """What the runner is doing with an active strategy."""
+
+    STARTING = "Starting"
+    WARMING = "Warming"
+    RUNNING = "Running"
+    OUTSIDE_WINDOW = "OutsideWindow"
+    PAUSED = "Paused"
+    FAILED = "Failed"
+
+
+class StrategyStatus(Message):
+    """How an active strategy fares, for its resource's status. `reason` is one CamelCase word."""
+
+    owner: str
+    active_strategy: str
+    uid: str
+    generation: int
+    phase: StrategyPhase
+    reason: str
+    message: str
+    candles: int = 0
+    last_candle_close: datetime | None = None
+    last_decision: str | None = None
+    restarts: int = 0
+    memory_bytes: int | None = None
+
+
+class StrategyContextQuery(Message):
+    """Ask the engine what a strategy may know: its position, and the free quote balance."""
+
+    active_strategy: str
+    symbol: str
+
+
+class StrategyContext(Message):
+    """`has_order_under_way`: an order of the strategy's is not over yet; it decides nothing now."""
+
+    quantity: Amount
+    entry_price: Amount | None = None
+    stop_loss_price: Amount | None = None
+    take_profit_price: Amount | None = None
+    has_order_under_way: bool = False
+    free_quote: Amount
+
+
+class CandlesQuery(Message):
+    """Ask a gateway for closed candles of its exchange, oldest first, `open_time` >= `start`.
+
+    At most 1000 a query; `end` is exclusive. Timeframes the exchange lacks are aggregated.
+    """
+
+    kind: Literal["candles"] = "candles"
+    symbol: str
+    timeframe: Timeframe
+    start: datetime | None = None
+    end: datetime | None = None
+    limit: int = Field(default=500, ge=1, le=1000)
 
 
 class SizingQuery(Message):
@@ -191,7 +346,9 @@ class PingQuery(Message):
 class QueryEnvelope(Message):
     """What travels on `gateway.query`."""
 
-    query: Annotated[SizingQuery | AccountQuery | PingQuery, Field(discriminator="kind")]
+    query: Annotated[
+        SizingQuery | AccountQuery | PingQuery | CandlesQuery, Field(discriminator="kind")
+    ]
 
 
 class QuantityRuleMessage(Message):
@@ -252,6 +409,11 @@ class SizingReply(Message):
     price: Amount
 
 
+class CandlesReply(Message):
+    market: str
+    candles: tuple[ClosedCandle, ...]
+
+
 class AccountReply(Message):
     balances: tuple[BalanceMessage, ...]
 
@@ -270,4 +432,6 @@ class QueryReply(Message):
     sizing: SizingReply | None = None
     account: AccountReply | None = None
     ping: PingReply | None = None
+    candles: CandlesReply | None = None
+    context: StrategyContext | None = None
     failure: QueryFailure | None = None

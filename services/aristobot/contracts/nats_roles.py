@@ -20,9 +20,13 @@ from dataclasses import dataclass
 
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
+    CANDLES,
+    DECISIONS,
     ENGINE_EVENTS_CONSUMER,
     ORDER_EVENTS,
     ORDERS,
+    STRATEGIES_BUCKET,
+    STRATEGY_STATUS_BUCKET,
     TOKENS_BUCKET,
     WEBHOOKS,
     BrokerKey,
@@ -35,6 +39,7 @@ from aristobot.contracts.streams import (
 
 _API = "$JS.API"
 _ANY_QUERY = "gateway.query.*.*"
+_ANY_ENGINE_QUERY = "engine.query.*.*"
 #: How long a gateway may take to answer a query, seconds; longer than any asker waits.
 _RESPONSE_SECONDS = 30.0
 
@@ -81,9 +86,55 @@ def engine() -> NatsRole:
             *_consume(
                 ORDER_EVENTS, consumer=ENGINE_EVENTS_CONSUMER, subject=ORDER_EVENTS.subjects[0]
             ),
+            *_verify(DECISIONS),
+            *_consume(DECISIONS, consumer="*", subject=DECISIONS.subjects[0]),
+            f"{_API}.CONSUMER.LIST.{DECISIONS.name}",
+            f"{_API}.CONSUMER.DELETE.{DECISIONS.name}.*",
             *_read_buckets(),
+            *_read_bucket(STRATEGIES_BUCKET),
         ),
-        subscribe=_bucket_notices(),
+        subscribe=(_ANY_ENGINE_QUERY, *_bucket_notices(STRATEGIES_BUCKET)),
+        response_seconds=_RESPONSE_SECONDS,
+    )
+
+
+def heartbeat() -> NatsRole:
+    """Publishes candles and the raw market, asks gateways for missed candles, reads who trades."""
+    return _role(
+        "heartbeat",
+        publish=(
+            *CANDLES.subjects,
+            "market.raw.*.*",
+            _ANY_QUERY,
+            *_verify(CANDLES),
+            *_read_bucket(BROKERS_BUCKET),
+            *_read_bucket(STRATEGIES_BUCKET),
+        ),
+        subscribe=_bucket_notices(STRATEGIES_BUCKET),
+    )
+
+
+def runner() -> NatsRole:
+    """Consumes candles, asks for history and context, publishes decisions and status.
+
+    All active strategies of an embedded platform; no strategy's code runs in the process that
+    holds this user (`runner.zygote`).
+    """
+    return _role(
+        "runner",
+        publish=(
+            *DECISIONS.subjects,
+            _ANY_QUERY,
+            _ANY_ENGINE_QUERY,
+            *_verify(CANDLES, DECISIONS),
+            *_consume(CANDLES, consumer="*", subject=CANDLES.subjects[0]),
+            f"{_API}.CONSUMER.LIST.{CANDLES.name}",
+            f"{_API}.CONSUMER.DELETE.{CANDLES.name}.*",
+            *_read_bucket(STRATEGIES_BUCKET),
+            *_read_bucket(STRATEGY_STATUS_BUCKET),
+            f"$KV.{STRATEGY_STATUS_BUCKET}.>",
+        ),
+        subscribe=_bucket_notices(STRATEGIES_BUCKET),
     )
 
 
@@ -112,11 +163,16 @@ def api() -> NatsRole:
         "api",
         publish=(
             *ORDERS.subjects,
+            *DECISIONS.subjects,
             _ANY_QUERY,
-            *_verify(ORDERS, ORDER_EVENTS),
+            *_verify(ORDERS, ORDER_EVENTS, DECISIONS),
             *_read_bucket(BROKERS_BUCKET),
+            *_read_bucket(STRATEGIES_BUCKET),
         ),
-        subscribe=(*ORDER_EVENTS.subjects, f"$KV.{BROKERS_BUCKET}.>"),
+        subscribe=(
+            *ORDER_EVENTS.subjects,
+            *(f"$KV.{bucket}.>" for bucket in (BROKERS_BUCKET, STRATEGIES_BUCKET)),
+        ),
     )
 
 
@@ -131,10 +187,13 @@ def admin() -> NatsRole:
             f"{_API}.>",
             "$JS.ACK.>",
             "$JS.FC.>",
-            *(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET)),
+            *(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET)),
             _ANY_QUERY,
         ),
-        subscribe=(*ORDER_EVENTS.subjects, *_bucket_notices()),
+        subscribe=(
+            *ORDER_EVENTS.subjects,
+            *_bucket_notices(STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET),
+        ),
     )
 
 
@@ -188,6 +247,6 @@ def _read_buckets() -> tuple[str, ...]:
     return (*_read_bucket(TOKENS_BUCKET), *_read_bucket(BROKERS_BUCKET))
 
 
-def _bucket_notices() -> tuple[str, ...]:
+def _bucket_notices(*more: str) -> tuple[str, ...]:
     """A bucket's writes are plain messages too, and tell the mirrors when to read again."""
-    return tuple(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET))
+    return tuple(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, *more))

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,6 +26,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 
 GROUP_VERSION: Final = "trading.aristobot.io/v1alpha1"
@@ -184,10 +186,88 @@ class SecretDocument(_Spec):
         return {**{key: _decoded(value) for key, value in self.data.items()}, **self.string_data}
 
 
-Document = Broker | SecretDocument
+class ConfigMapKeyRef(_Spec):
+    """One entry of a ConfigMap of the same namespace."""
 
-_KINDS: dict[tuple[str, str], type[Broker] | type[SecretDocument]] = {
+    name: Name
+    key: str = Field(default="strategy.py", min_length=1, max_length=253)
+
+
+class StrategySpec(_Spec):
+    """Python code with one class deriving from `Strategy`, here or (on Kubernetes) in a ConfigMap.
+
+    `timeframe`: what an ActiveStrategy that names none runs on.
+    """
+
+    code: str | None = Field(default=None, min_length=1, max_length=262_144)
+    code_config_map_ref: ConfigMapKeyRef | None = None
+    timeframe: Timeframe | None = None
+
+    @model_validator(mode="after")
+    def _has_its_code_once(self) -> StrategySpec:
+        if (self.code is None) == (self.code_config_map_ref is None):
+            raise ValueError("exactly one of code and codeConfigMapRef is needed")
+        return self
+
+
+class Strategy(_Spec):
+    api_version: Literal["trading.aristobot.io/v1alpha1"] = GROUP_VERSION
+    kind: Literal["Strategy"] = "Strategy"
+    metadata: Metadata
+    spec: StrategySpec
+
+
+class ResourceRef(_Spec):
+    """Names another resource of the same owner."""
+
+    name: Name
+
+
+class ActiveStrategySpec(_Spec):
+    """A strategy at work: whose code, on which account, symbol and timeframe, and when.
+
+    `start`, `end`: UTC moments between which candles are acted on; None leaves that side open.
+    `active` false: stopped for good; `paused`: suspended, to be resumed. `historyCandles`: how
+    many candles the strategy sees at most. `maxSignalAgeSeconds`: a candle that arrives later than
+    this is not traded on. Limits are of the strategy's own process.
+    """
+
+    strategy_ref: ResourceRef
+    broker_ref: ResourceRef
+    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
+    timeframe: Timeframe | None = None
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    active: bool = True
+    paused: bool = False
+    history_candles: int = Field(default=200, ge=1, le=1000)
+    max_signal_age_seconds: int = Field(default=60, ge=1, le=86_400)
+    memory_mebibytes: int = Field(default=256, ge=64, le=4096)
+    decision_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> ActiveStrategySpec:
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError("end must be later than start")
+        return self
+
+
+class ActiveStrategy(_Spec):
+    api_version: Literal["trading.aristobot.io/v1alpha1"] = GROUP_VERSION
+    kind: Literal["ActiveStrategy"] = "ActiveStrategy"
+    metadata: Metadata
+    spec: ActiveStrategySpec
+
+
+Document = Broker | Strategy | ActiveStrategy | SecretDocument
+
+_KINDS: dict[
+    tuple[str, str],
+    type[Broker] | type[Strategy] | type[ActiveStrategy] | type[SecretDocument],
+] = {
     (GROUP_VERSION, "Broker"): Broker,
+    (GROUP_VERSION, "Strategy"): Strategy,
+    (GROUP_VERSION, "ActiveStrategy"): ActiveStrategy,
     ("v1", "Secret"): SecretDocument,
 }
 

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 
 DAY_SECONDS = 86_400.0
@@ -63,13 +64,33 @@ ORDER_EVENTS = Stream(
     max_age_seconds=30 * DAY_SECONDS,
     duplicate_window_seconds=120.0,
 )
-STREAMS = (WEBHOOKS, ORDERS, ORDER_EVENTS)
+CANDLES = Stream(
+    name="CANDLES",
+    subjects=("candles.closed.*.*.*",),
+    retention=Retention.LIMITS,
+    max_age_seconds=7 * DAY_SECONDS,
+    # Both heartbeats publish every candle, and one that comes back publishes what it missed: a day
+    # covers any of it, at some 25,000 ids for ten symbols.
+    duplicate_window_seconds=DAY_SECONDS,
+)
+DECISIONS = Stream(
+    name="DECISIONS",
+    subjects=("strategies.decided.*.*.*",),
+    retention=Retention.LIMITS,
+    max_age_seconds=30 * DAY_SECONDS,
+    duplicate_window_seconds=120.0,
+)
+STREAMS = (WEBHOOKS, CANDLES, DECISIONS, ORDERS, ORDER_EVENTS)
 
 #: sha256 of a webhook token -> `TokenRecord`. Written by whoever executes the resources.
 TOKENS_BUCKET = "webhook_tokens"
 #: `<owner>.<broker>` -> `BrokerRecord`. Written by whoever executes the resources.
 BROKERS_BUCKET = "brokers"
-BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET)
+#: `<owner>.<active strategy>` -> `ActiveStrategyRecord`. Written by whoever executes resources.
+STRATEGIES_BUCKET = "active_strategies"
+#: `<owner>.<active strategy>` -> `StrategyStatus`. Written by the runner, read by the executor.
+STRATEGY_STATUS_BUCKET = "strategy_status"
+BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET)
 
 ENGINE_EVENTS_CONSUMER = "engine_events"
 
@@ -116,8 +137,32 @@ def query_subject(key: BrokerKey) -> str:
     return f"gateway.query.{key}"
 
 
+def candle_subject(market: str, symbol: str, timeframe: Timeframe) -> str:
+    """`market` is `contracts.markets.market_id`; symbols are letters and digits."""
+    return f"candles.closed.{market}.{symbol}.{timeframe}"
+
+
+def raw_market_subject(market: str, symbol: str) -> str:
+    """Core NATS: every trade as it comes, for whoever looks; nothing is kept."""
+    return f"market.raw.{market}.{symbol}"
+
+
+def decision_subject(key: BrokerKey, active_strategy: str) -> str:
+    return f"strategies.decided.{key}.{active_strategy}"
+
+
+def decisions_subject(key: BrokerKey) -> str:
+    """All decisions for one broker, whichever strategy made them."""
+    return f"strategies.decided.{key}.*"
+
+
+def engine_query_subject(key: BrokerKey) -> str:
+    """Core NATS request/reply, served by the engine: what a strategy may know of its account."""
+    return f"engine.query.{key}"
+
+
 def broker_of(subject: str) -> BrokerKey:
-    """The broker named by the last two tokens of one of the subjects above."""
+    """The broker named by the last two tokens of a webhook, command, event or query subject."""
     return BrokerKey(*subject.split(".")[-2:])
 
 
@@ -127,6 +172,16 @@ def engine_consumer(key: BrokerKey) -> str:
     Joined by `_`, which no name holds: with `-`, owner `a-b` and broker `c` would meet `a`, `b-c`.
     """
     return f"engine_{key.owner}_{key.broker}"
+
+
+def decisions_consumer(key: BrokerKey) -> str:
+    """The engine's durable consumer of one broker's decisions: one message in flight."""
+    return f"decisions_{key.owner}_{key.broker}"
+
+
+def runner_consumer(owner: str, active_strategy: str) -> str:
+    """The runner's durable consumer of one active strategy's candles."""
+    return f"runner_{owner}_{active_strategy}"
 
 
 def gateway_consumer(key: BrokerKey) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aristobot.core.errors import Misconfigured
 from aristobot.platform.db import EVERY_OWNER, Database
 
-REVISION = "0001"
+REVISION = "0002"
 
 
 async def current_revision(connection: AsyncConnection) -> str | None:

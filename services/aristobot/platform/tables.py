@@ -51,6 +51,8 @@ resources = Table(
     Column("owner", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("name", Text, primary_key=True),
+    # Tells a resource from a later one of the same name.
+    Column("uid", Text, nullable=False, server_default=text("gen_random_uuid()::text")),
     Column("spec", JSONB, nullable=False),
     Column("generation", BigInteger, nullable=False, server_default="1"),
     Column("status", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
@@ -125,6 +127,8 @@ positions = Table(
     Column("owner", Text, primary_key=True),
     Column("broker", Text, primary_key=True),
     Column("symbol", Text, primary_key=True),
+    # `contracts.messages.WEBHOOK_HOLDER`, or an active strategy's.
+    Column("holder", Text, primary_key=True, server_default="webhook"),
     Column("state", Text, nullable=False),
     Column("quantity", Numeric, nullable=False, server_default="0"),
     Column("cost", Numeric, nullable=False, server_default="0"),
@@ -201,7 +205,25 @@ orders = Table(
     _moment("accepted_at"),
     Column("trace_id", Text, nullable=False),
     Column("traceparent", Text),
+    Column("holder", Text, nullable=False, server_default="webhook"),
+    # What the order is to leave behind (`messages.Protection`); of an entry or an exit.
+    Column("protection", JSONB),
+    # Of an order that protects: the command whose execution it protects, the price that triggers
+    # it, and what binds a stop and its target at the exchange.
+    Column("protects", Text),
+    Column("stop_price", Numeric),
+    Column("list_id", Text),
     UniqueConstraint("owner", "broker", "client_order_id"),
+    Index(
+        "ix_orders_protecting",
+        "owner",
+        "broker",
+        "symbol",
+        "holder",
+        postgresql_where=text(
+            "protects IS NOT NULL AND status IN ('sending', 'unknown', 'new', 'partially_filled')"
+        ),
+    ),
     Index("ix_orders_owner_created_at", "owner", "created_at"),
     Index(
         "ix_orders_unsettled",
@@ -252,6 +274,33 @@ journal = Table(
     Index("ix_journal_owner_sent_at", "owner", "sent_at"),
 )
 
+# Every decision of a strategy (or of a person for it), whatever came of it.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("broker", Text, nullable=False),
+    Column("active_strategy", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("timeframe", Text, nullable=False),
+    _moment("candle_close", nullable=False),
+    Column("side", Text, nullable=False),
+    Column("quote_amount", Numeric),
+    Column("stop_loss", JSONB),
+    Column("take_profit", JSONB),
+    Column("asked_by", Text, nullable=False),
+    _moment("decided_at", nullable=False),
+    _now("processed_at"),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text),
+    Column("reason", Text),
+    Column("command_id", Text),
+    Column("trace_id", Text, nullable=False),
+    Column("traceparent", Text),
+    Index("ix_decisions_owner_decided_at", "owner", "decided_at"),
+)
+
 #: Tables whose rows belong to an owner; the migration puts row-level security on each.
 OWNED_TABLES = (
     users,
@@ -266,4 +315,5 @@ OWNED_TABLES = (
     orders,
     fills,
     journal,
+    decisions,
 )

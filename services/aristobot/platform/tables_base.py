@@ -1,7 +1,7 @@
 """The one SQLAlchemy metadata that every table joins, with predictable constraint names.
 
 Names are fixed here so that a migration can drop a constraint that another machine created.
-Tables themselves are in `tables.py` and `tables_spans.py`.
+Tables themselves are in `tables.py`, `tables_market.py` and `tables_spans.py`.
 """
 
 from __future__ import annotations

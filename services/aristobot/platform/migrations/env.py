@@ -3,7 +3,7 @@
 from alembic import context
 
 # Importing the table modules is what fills the metadata.
-from aristobot.platform import tables, tables_spans  # noqa: F401
+from aristobot.platform import tables, tables_market, tables_spans  # noqa: F401
 from aristobot.platform.tables_base import metadata
 
 context.configure(
