@@ -1,0 +1,1 @@
+"""The heartbeat: a market's trades become candles, and closed candles become signals."""
