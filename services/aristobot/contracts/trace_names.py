@@ -17,6 +17,9 @@ WEBHOOKS_RECEIVED: Final = "webhooks.received"
 ORDERS_COMMANDS: Final = "orders.commands"
 ORDERS_EVENTS: Final = "orders.events"
 GATEWAY_QUERY: Final = "gateway.query"
+ENGINE_QUERY: Final = "engine.query"
+CANDLES_CLOSED: Final = "candles.closed"
+STRATEGIES_DECIDED: Final = "strategies.decided"
 
 # --- span names --------------------------------------------------------------------------------
 RECEIVE_WEBHOOK: Final = "POST /webhook"

@@ -304,8 +304,18 @@ class Bus:
                     info.config.evolve(allow_direct=True, max_msgs_per_subject=1)
                 )
 
-    async def consume(self, stream: Stream, subject: str, durable: str, handle: Handler) -> None:
+    async def consume(
+        self,
+        stream: Stream,
+        subject: str,
+        durable: str,
+        handle: Handler,
+        *,
+        only_new: bool = False,
+    ) -> None:
         """Handle the messages of `subject` one after the other, for ever; ends on cancellation.
+
+        `only_new`: a consumer that doesn't exist yet begins with what comes from now on.
 
         A handler that raises `Retryable` gets the message again after its delay; any other
         exception is logged with its traceback and the message comes again too: what can't be
@@ -313,7 +323,7 @@ class Bus:
         """
         while True:
             try:
-                await self._ensure_consumer(stream, subject, durable)
+                await self._ensure_consumer(stream, subject, durable, only_new=only_new)
                 pull = await self._js.pull_subscribe_bind(durable, stream.name)
             except _AWAY as error:
                 logger.warning(
@@ -333,7 +343,9 @@ class Bus:
                 with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
                     await asyncio.wait_for(pull.unsubscribe(), 1.0)
 
-    async def _ensure_consumer(self, stream: Stream, subject: str, durable: str) -> None:
+    async def _ensure_consumer(
+        self, stream: Stream, subject: str, durable: str, *, only_new: bool
+    ) -> None:
         await self._js.add_consumer(
             stream.name,
             api.ConsumerConfig(
@@ -344,7 +356,7 @@ class Bus:
                 filter_subject=subject,
                 ack_policy=api.AckPolicy.EXPLICIT,
                 ack_wait=_ACK_WAIT_SECONDS,
-                deliver_policy=api.DeliverPolicy.ALL,
+                deliver_policy=api.DeliverPolicy.NEW if only_new else api.DeliverPolicy.ALL,
                 max_ack_pending=1,
                 max_deliver=-1,
             ),
