@@ -22,6 +22,29 @@ _KINDS = {
     "br": "Broker",
     "secret": "Secret",
     "secrets": "Secret",
+    "strategy": "Strategy",
+    "strategies": "Strategy",
+    "strat": "Strategy",
+    "activestrategy": "ActiveStrategy",
+    "activestrategies": "ActiveStrategy",
+    "astrat": "ActiveStrategy",
+}
+_KNOWN = "brokers, strategies, activestrategies and secrets"
+_COLUMNS = {
+    "Broker": ("name", "exchange", "environment", "mode", "ready", "message"),
+    "Strategy": ("name", "timeframe", "code", "age"),
+    "ActiveStrategy": (
+        "name",
+        "ready",
+        "strategy",
+        "broker",
+        "symbol",
+        "tf",
+        "phase",
+        "age",
+        "message",
+    ),
+    "Secret": ("name", "entries"),
 }
 
 
@@ -34,7 +57,7 @@ class Format(StrEnum):
 def _kind(text: str) -> str:
     kind = _KINDS.get(text.lower())
     if kind is None:
-        raise Misconfigured(f"there is no kind {text!r}; known are brokers and secrets")
+        raise Misconfigured(f"there is no kind {text!r}; known are {_KNOWN}")
     return kind
 
 
@@ -106,7 +129,7 @@ def apply(
 
 def get(
     data: Data,
-    kind: Annotated[str, typer.Argument(help="brokers or secrets")],
+    kind: Annotated[str, typer.Argument(help=_KNOWN)],
     name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
     output: Annotated[Format, typer.Option("-o", "--output")] = Format.TABLE,
     owner: Owner = OWNER,
@@ -137,9 +160,8 @@ def _show(
 
     if output is Format.TABLE:
         rows = [_row(document) for document in documents]
-        of_brokers = ("name", "exchange", "environment", "mode", "ready", "message")
-        columns = of_brokers if kind == "Broker" else ("name", "entries")
-        print_table(rows, columns, f"no {kind.lower()}s yet: `aristobot apply -f FILE`")
+        plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+        print_table(rows, _COLUMNS[kind], f"no {plural.lower()} yet: `aristobot apply -f FILE`")
         return
     shown: Any = documents[0] if is_single else list(documents)
     if output is Format.JSON:
@@ -152,28 +174,58 @@ def _show(
 
 
 def _row(document: dict[str, Any]) -> dict[str, Any]:
-    spec = document.get("spec", {})
+    """What the tables show of a resource, whatever its kind."""
+    metadata, spec = document["metadata"], document.get("spec", {})
+    status: dict[str, Any] = document.get("status", {})
     ready: dict[str, Any] = next(
-        (c for c in document.get("status", {}).get("conditions", ()) if c["type"] == "Ready"), {}
+        (c for c in status.get("conditions", ()) if c["type"] == "Ready"), {}
     )
+    timeframe = spec.get("timeframe")
     return {
-        "name": document["metadata"]["name"],
+        "name": metadata["name"],
         "exchange": spec.get("exchange"),
         "environment": spec.get("environment", "live"),
         "mode": spec.get("tradingMode", "off"),
         "ready": ready.get("status", "Unknown"),
         "message": ready.get("message", "not looked at yet"),
         "entries": ", ".join(document.get("keys", ())),
+        "timeframe": timeframe,
+        "code": f"{len(spec['code'].splitlines())} lines" if "code" in spec else "ConfigMap",
+        "strategy": spec.get("strategyRef", {}).get("name"),
+        "broker": spec.get("brokerRef", {}).get("name"),
+        "symbol": spec.get("symbol"),
+        # Named by the strategy when the active strategy names none; the executor finds out.
+        "tf": timeframe or status.get("timeframe"),
+        "phase": status.get("phase"),
+        "age": _age(metadata.get("creationTimestamp")),
     }
+
+
+def _age(created: str | None) -> str | None:
+    """How long ago, as kubectl writes it: the two largest units at most."""
+    from datetime import UTC, datetime
+
+    if created is None:
+        return None
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()))
+    for unit, length, next_unit, next_length in (
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "m", 60),
+        ("m", 60, "s", 1),
+    ):
+        if seconds >= length:
+            rest = seconds % length // next_length
+            return f"{seconds // length}{unit}" + (f"{rest}{next_unit}" if rest else "")
+    return f"{seconds}s"
 
 
 def delete(
     data: Data,
-    kind: Annotated[str, typer.Argument(help="broker or secret")],
+    kind: Annotated[str, typer.Argument(help=_KNOWN)],
     name: Annotated[str, typer.Argument()],
     owner: Owner = OWNER,
 ) -> None:
-    """Delete a resource; a broker's gateway stops, its history stays."""
+    """Delete a resource; what ran for it stops, its history stays."""
     wanted = _kind(kind)
 
     async def work() -> bool:

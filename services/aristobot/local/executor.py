@@ -107,7 +107,7 @@ class Executor:
             tokens[token_hash(token)] = TokenRecord(owner=owner).encode()
         for resource in stored:
             try:
-                broker = resource.broker()
+                broker = resource.parse(Broker)
                 key = BrokerKey(resource.owner, resource.name)
                 token = await self._token(resource.owner, webhook_secret(resource.name))
                 tokens[token_hash(token)] = TokenRecord(

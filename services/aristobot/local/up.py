@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from aristobot.contracts import nats_roles
 from aristobot.contracts.nats_roles import NatsRole
+from aristobot.contracts.resources import Broker
 from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.workload import gateway_workload, webhook_secret
 from aristobot.local import demo, nats_server, parts, postgres_server
@@ -314,7 +315,7 @@ class Platform:
     async def _first_gateways(self, supervisor: Supervisor, store: PostgresResourceStore) -> None:
         """Wait, not for ever, for the gateways: a broker whose exchange is away must not block."""
         names = {
-            gateway_workload(stored.owner, stored.broker()).name
+            gateway_workload(stored.owner, stored.parse(Broker)).name
             for stored in await store.list(EVERY_OWNER, "Broker")
         }
         with contextlib.suppress(TimeoutError):  # `status` shows what is missing, and why

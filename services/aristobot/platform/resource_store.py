@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.resources import (
     GROUP_VERSION,
+    ActiveStrategy,
     Broker,
+    Document,
     SecretDocument,
+    Strategy,
     parse_document,
 )
 from aristobot.core.errors import Misconfigured
@@ -31,6 +34,9 @@ from aristobot.platform.tables import resources, secrets, users
 
 #: The channel on which changes are announced.
 CHANNEL = "aristobot_resources"
+
+#: The kinds that stand in the table `resources`; a Secret has a store of its own.
+Typed = TypeVar("Typed", Broker, Strategy, ActiveStrategy)
 
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
@@ -45,11 +51,15 @@ class Applied(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredResource:
-    """One resource as it stands. `generation` counts changes of the spec."""
+    """One resource as it stands. `generation` counts changes of the spec.
+
+    `uid` is made with the resource: one that is deleted and applied again has another.
+    """
 
     owner: str
     kind: str
     name: str
+    uid: str
     spec: Mapping[str, Any]
     generation: int
     created_at: datetime
@@ -63,6 +73,7 @@ class StoredResource:
             "metadata": {
                 "name": self.name,
                 "namespace": self.owner,
+                "uid": self.uid,
                 "generation": self.generation,
                 "creationTimestamp": self.created_at.isoformat(timespec="seconds"),
             },
@@ -72,27 +83,22 @@ class StoredResource:
             document["status"] = dict(self.status)
         return document
 
-    def broker(self) -> Broker:
-        """The typed resource; only for kind Broker. Raises `Misconfigured` if it isn't valid."""
-        document = parse_document(
-            {
-                "apiVersion": GROUP_VERSION,
-                "kind": self.kind,
-                "metadata": {"name": self.name, "namespace": self.owner},
-                "spec": dict(self.spec),
-            }
-        )
-        if not isinstance(document, Broker):
-            raise Misconfigured(f"{self.kind} {self.name} is not a Broker")
+    def parse(self, model: type[Typed]) -> Typed:
+        """The typed resource. Raises `Misconfigured` if it isn't valid, or of another kind."""
+        document = parse_document(self.document())
+        if not isinstance(document, model):
+            raise Misconfigured(f"{self.kind} {self.name} is not of kind {model.__name__}")
         return document
 
 
 class ResourceStore(Protocol):
     """Where the desired state lives. Every call may raise `Retryable`."""
 
-    async def apply(self, owner: str, document: Broker | SecretDocument) -> Applied: ...
+    async def apply(self, owner: str, document: Document) -> Applied: ...
 
     async def list(self, owner: str, kind: str) -> Sequence[StoredResource]: ...
+
+    async def get(self, owner: str, kind: str, name: str) -> StoredResource | None: ...
 
     async def delete(self, owner: str, kind: str, name: str) -> bool: ...
 
@@ -115,14 +121,16 @@ class PostgresResourceStore:
             yield connection
             await connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": owner})
 
-    async def apply(self, owner: str, document: Broker | SecretDocument) -> Applied:
+    async def apply(self, owner: str, document: Document) -> Applied:
         """Create or change one resource."""
         if isinstance(document, SecretDocument):
             return await self._apply_secret(owner, document)
         name, kind = document.metadata.name, document.kind
+        number = document.spec.number if isinstance(document, Broker) else None
         spec = document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         async with self._changing(owner) as connection:
-            await self._require_free_number(connection, owner, document)
+            if number is not None:
+                await self._require_free_number(connection, owner, name, number)
             found = (
                 await connection.execute(
                     select(resources.c.spec)
@@ -150,16 +158,13 @@ class PostgresResourceStore:
         return Applied.CREATED if found is None else Applied.CONFIGURED
 
     async def _require_free_number(
-        self, connection: AsyncConnection, owner: str, document: Broker
+        self, connection: AsyncConnection, owner: str, broker: str, number: int
     ) -> None:
-        number = document.spec.number
-        if number is None:
-            return
         taken = await connection.scalar(
             select(resources.c.name).where(
                 resources.c.owner == owner,
-                resources.c.kind == document.kind,
-                resources.c.name != document.metadata.name,
+                resources.c.kind == "Broker",
+                resources.c.name != broker,
                 resources.c.spec["number"].as_integer() == number,
             )
         )
@@ -182,18 +187,16 @@ class PostgresResourceStore:
             query = query.where(resources.c.owner == owner)
         async with self._database.transaction(owner) as connection:
             rows = await connection.execute(query.order_by(resources.c.owner, resources.c.name))
-            return [
-                StoredResource(
-                    owner=row.owner,
-                    kind=row.kind,
-                    name=row.name,
-                    spec=row.spec,
-                    generation=row.generation,
-                    created_at=row.created_at,
-                    status=row.status,
-                )
-                for row in rows
-            ]
+            return [_stored(row) for row in rows]
+
+    async def get(self, owner: str, kind: str, name: str) -> StoredResource | None:
+        """One resource as it stands now; None when there is none."""
+        query = select(resources).where(
+            resources.c.owner == owner, resources.c.kind == kind, resources.c.name == name
+        )
+        async with self._database.transaction(owner) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _stored(row)
 
     async def secret_names(self, owner: str) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Names of the secrets and of their entries; never a value."""
@@ -233,3 +236,7 @@ class PostgresResourceStore:
                 )
                 .values(status=dict(status))
             )
+
+
+def _stored(row: Row[Any]) -> StoredResource:
+    return StoredResource(**{item.name: getattr(row, item.name) for item in fields(StoredResource)})

@@ -9,8 +9,17 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select
 
-from aristobot.contracts.resources import Broker, SecretDocument, parse_document
+from aristobot.contracts.resources import (
+    ActiveStrategy,
+    Broker,
+    Metadata,
+    SecretDocument,
+    Strategy,
+    StrategySpec,
+    parse_document,
+)
 from aristobot.contracts.streams import BrokerKey
+from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 from aristobot.platform.db import Database
 from aristobot.platform.resource_store import Applied, PostgresResourceStore
@@ -65,6 +74,46 @@ async def test_applying_says_what_it_did_and_counts_generations(
     assert parse_document(stored.document()).kind == "Broker"
     assert await store.delete(key.owner, "Broker", "main")
     assert not await store.delete(key.owner, "Broker", "main")
+
+
+async def test_strategies_are_kept_and_read_back_typed(
+    store: PostgresResourceStore, key: BrokerKey
+) -> None:
+    strategy = Strategy(
+        metadata=Metadata(name="ema"), spec=StrategySpec(code="x = 1", timeframe=Timeframe.M5)
+    )
+    spec = {"strategyRef": {"name": "ema"}, "brokerRef": {"name": "main"}, "symbol": "BTCUSDT"}
+    active = ActiveStrategy.model_validate(
+        {
+            "metadata": {"name": "ema-btc"},
+            "spec": {**spec, "start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00+01:00"},
+        }
+    )
+    for document in (strategy, active):
+        assert await store.apply(key.owner, document) is Applied.CREATED
+        assert await store.apply(key.owner, document) is Applied.UNCHANGED
+        stored = await store.get(key.owner, document.kind, document.metadata.name)
+        assert stored is not None
+        assert stored.parse(type(document)).spec == document.spec
+    assert await store.get(key.owner, "Strategy", "ema-btc") is None
+    with pytest.raises(Misconfigured, match="ActiveStrategy ema-btc is not of kind Broker"):
+        stored.parse(Broker)
+
+
+async def test_what_is_applied_again_after_a_deletion_is_another_one(
+    store: PostgresResourceStore, key: BrokerKey
+) -> None:
+    await store.apply(key.owner, _broker())
+    (first,) = await store.list(key.owner, "Broker")
+    await store.apply(key.owner, _broker(tradingMode="webhook"))
+    changed = await store.get(key.owner, "Broker", "main")
+    await store.delete(key.owner, "Broker", "main")
+    await store.apply(key.owner, _broker())
+    again = await store.get(key.owner, "Broker", "main")
+    assert changed is not None
+    assert again is not None
+    assert first.uid == changed.uid != again.uid
+    assert changed.document()["metadata"]["uid"] == changed.uid
 
 
 async def test_a_number_names_one_broker(store: PostgresResourceStore, key: BrokerKey) -> None:
