@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import QueryEnvelope, QueryReply, SizingQuery, SizingReply
+from aristobot.contracts.messages import QueryEnvelope, SizingQuery, SizingReply
 from aristobot.contracts.streams import BrokerKey, query_subject
-from aristobot.core.errors import Refused, Retryable
-from aristobot.platform import telemetry
+from aristobot.core.errors import Retryable
 from aristobot.platform.bus import Bus
+from aristobot.platform.query import ask
 
 #: The gateway answers "not yet" by itself after 1.5 s; this only bounds a gateway that is gone.
 _TIMEOUT_SECONDS = 3.0
-_AGAIN_SECONDS = 0.3
 
 
 class GatewayClient:
@@ -25,22 +22,13 @@ class GatewayClient:
     async def sizing(self, key: BrokerKey, symbol: str, after_command: str | None) -> SizingReply:
         """What sizing needs. Raises `Refused` (unknown symbol, ...) or `Retryable`."""
         query = QueryEnvelope(query=SizingQuery(symbol=symbol, after_command=after_command))
-        with telemetry.producer_span(
-            names.GATEWAY_QUERY, attributes={names.SYMBOL: symbol}
-        ) as carrier:
-            data = await self._bus.request(
-                query_subject(key),
-                query.encode(),
-                headers=carrier,
-                timeout_seconds=_TIMEOUT_SECONDS,
-            )
-        try:
-            reply = QueryReply.model_validate_json(data)
-        except ValidationError as error:
-            raise Retryable("the gateway's answer can't be read") from error
-        if reply.sizing is not None:
-            return reply.sizing
-        if reply.failure is not None and reply.failure.is_final:
-            raise Refused(reply.failure.code, reply.failure.message)
-        reason = reply.failure.message if reply.failure else "the gateway sent no answer"
-        raise Retryable(reason, after_seconds=_AGAIN_SECONDS)
+        reply = await ask(
+            self._bus,
+            query_subject(key),
+            query.encode(),
+            destination=names.GATEWAY_QUERY,
+            timeout_seconds=_TIMEOUT_SECONDS,
+        )
+        if reply.sizing is None:
+            raise Retryable("the gateway's answer can't be read")
+        return reply.sizing
