@@ -63,7 +63,7 @@ _POSITION_VALUES = (
 _new_position = insert(positions)
 _SAVE_POSITION = Statement(
     _new_position.on_conflict_do_update(
-        index_elements=["owner", "broker", "symbol"],
+        index_elements=["owner", "broker", "symbol", "holder"],
         set_={name: _new_position.excluded[name] for name in _POSITION_VALUES},
     ),
     columns=("owner", "broker", "symbol", *_POSITION_VALUES),
