@@ -17,8 +17,16 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
+    """`STOP_LOSS` and `TAKE_PROFIT` wait for their stop price and then execute as market orders.
+
+    `LIMIT_MAKER` is a limit order that is refused if it would match at once.
+    """
+
     MARKET = "market"
     LIMIT = "limit"
+    LIMIT_MAKER = "limit_maker"
+    STOP_LOSS = "stop_loss"
+    TAKE_PROFIT = "take_profit"
 
 
 class OrderStatus(StrEnum):
@@ -77,8 +85,8 @@ def is_progress(
 def is_settled(order_type: OrderType, status: OrderStatus) -> bool:
     """Whether the account reflects the order, so that the next one can be sized.
 
-    A market order is settled when nothing more will happen to it; a resting limit order as soon
-    as the exchange has it, for then its funds are locked.
+    A market order is settled when nothing more will happen to it; one that rests or waits for its
+    stop price as soon as the exchange has it, for then its funds are locked.
     """
     if order_type is OrderType.MARKET:
         return is_final(status)

@@ -47,7 +47,10 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """Exactly one of `quantity` (base) and `quote_quantity` (market only); `price` for limit."""
+    """Exactly one of `quantity` (base) and `quote_quantity` (market only).
+
+    `price` for limit and limit_maker, `stop_price` for stop_loss and take_profit.
+    """
 
     symbol: str
     side: Side
@@ -56,6 +59,21 @@ class OrderRequest:
     quantity: Decimal | None = None
     quote_quantity: Decimal | None = None
     price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderListRequest:
+    """A one-cancels-other pair: `stop` is a stop_loss, `target` a limit_maker or a take_profit.
+
+    Both legs have the same symbol, side and base quantity; the funds are locked once. As soon as
+    one leg starts to work the exchange ends the other as expired.
+    """
+
+    symbol: str
+    list_client_id: str
+    stop: OrderRequest
+    target: OrderRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +105,7 @@ class OrderReport:
     price: Decimal | None
     updated_at: datetime
     fills: tuple[Fill, ...] = ()
+    stop_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +123,24 @@ class Answer:
     call: HttpCall
 
 
+@dataclass(frozen=True, slots=True)
+class ListAnswer:
+    """The reports of both legs of an accepted pair, the stop first, with the call."""
+
+    reports: tuple[OrderReport, ...]
+    call: HttpCall
+
+
+WOULD_TRIGGER = "would_trigger"
+"""The one `ExchangeRefused.code` that means the same at every venue: the market has already passed
+the price that the order was to wait for."""
+
+
 class ExchangeRefused(Refused):
-    """The exchange answered no, and nothing was done."""
+    """The exchange answered no, and nothing was done.
+
+    `code` is the venue's own, or `WOULD_TRIGGER`.
+    """
 
     def __init__(self, code: str, message: str, *, call: HttpCall | None = None) -> None:
         super().__init__(code, message)
@@ -206,6 +241,13 @@ class ExchangeClient(Protocol):
 
     async def place(self, request: OrderRequest, *, timestamp_ms: int) -> Answer:
         """Send once. Returns a report, or raises `ExchangeRefused` or `UnknownOutcome`."""
+        ...
+
+    async def place_list(self, request: OrderListRequest, *, timestamp_ms: int) -> ListAnswer:
+        """Send a pair once; raises as `place` does.
+
+        Afterwards each leg is looked up like any order; cancelling one of them cancels both.
+        """
         ...
 
     async def order(self, symbol: str, client_order_id: str) -> Answer:

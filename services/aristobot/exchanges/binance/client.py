@@ -16,12 +16,12 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from aristobot.core.errors import Retryable
-from aristobot.core.orders import OrderType
 from aristobot.core.symbols import SymbolRules
 from aristobot.exchanges.binance import errors, parsing, rules
 from aristobot.exchanges.binance.clock import ExchangeClock
 from aristobot.exchanges.binance.http import Endpoint, Reply, RestSession
 from aristobot.exchanges.binance.limits import RequestBudget, Use
+from aristobot.exchanges.binance.order_params import ORDER_WINDOW_MS, list_params, order_params
 from aristobot.exchanges.binance.signing import checked_key, signer_for
 from aristobot.exchanges.binance.stream import StreamTimes, UserStream
 from aristobot.exchanges.binance.urls import VenueUrls
@@ -29,6 +29,8 @@ from aristobot.exchanges.port import (
     Account,
     Answer,
     Fill,
+    ListAnswer,
+    OrderListRequest,
     OrderReport,
     OrderRequest,
     StreamEvent,
@@ -37,7 +39,6 @@ from aristobot.exchanges.port import (
 
 T = TypeVar("T")
 
-ORDER_WINDOW_MS = 3000
 CLOSE_SECONDS = 3.0
 
 _TIME = Endpoint("GET", "/api/v3/time", 1, is_signed=False, is_keyed=False)
@@ -48,6 +49,7 @@ _OPEN_ORDERS = Endpoint("GET", "/api/v3/openOrders", 80)
 _QUERY = Endpoint("GET", "/api/v3/order", 4, Use.LOOK_UP)
 _TRADES = Endpoint("GET", "/api/v3/myTrades", 5, Use.LOOK_UP)
 _PLACE = Endpoint("POST", "/api/v3/order", 1, Use.PLACE)
+_PLACE_LIST = Endpoint("POST", "/api/v3/orderList/oco", 1, Use.PLACE, orders=2)
 _CANCEL = Endpoint("DELETE", "/api/v3/order", 1, Use.LOOK_UP)
 
 _log = logging.getLogger(__name__)
@@ -139,6 +141,20 @@ class BinanceClient:
             raise UnknownOutcome(text, call=reply.call)
         return Answer(report, reply.call)
 
+    async def place_list(self, request: OrderListRequest, *, timestamp_ms: int) -> ListAnswer:
+        params = list_params(request)
+        try:
+            reply = await self._rest.call(_PLACE_LIST, params, timestamp_ms=timestamp_ms)
+        except Retryable as held:
+            raise _held_back(held) from held
+        reports = self._parsed_action(reply, parsing.placed_list)
+        legs = {report.client_order_id: report for report in reports}
+        asked = (request.stop.client_order_id, request.target.client_order_id)
+        if len(reports) != len(asked) or legs.keys() != set(asked):
+            text = "Binance answered with other orders: the outcome is unknown."
+            raise UnknownOutcome(text, call=reply.call)
+        return ListAnswer(tuple(legs[client_id] for client_id in asked), reply.call)
+
     async def order(self, symbol: str, client_order_id: str) -> Answer:
         params = {"symbol": symbol, "origClientOrderId": client_order_id}
         reply = await self._reply_to_read(_QUERY, params)
@@ -195,7 +211,7 @@ class BinanceClient:
             reply = await self._rest.call(endpoint, params)
         return reply
 
-    def _parsed_action(self, reply: Reply, parse: Callable[[Any], OrderReport]) -> OrderReport:
+    def _parsed_action(self, reply: Reply, parse: Callable[[Any], T]) -> T:
         if reply.code == errors.BAD_TIMESTAMP:
             self._clock.doubt()
         if reply.status is None:
@@ -214,41 +230,6 @@ class BinanceClient:
         except parsing.Unreadable as error:
             text = f"Binance answered but was not understood ({error}): the outcome is unknown."
             raise UnknownOutcome(text, call=reply.call) from error
-
-
-def order_params(request: OrderRequest) -> dict[str, str]:
-    """The parameters of a new order (exchange reference 2.6); `ValueError` for an absurd one."""
-    params = {
-        "symbol": request.symbol,
-        "side": request.side.value.upper(),
-        "type": request.type.value.upper(),
-    }
-    if request.type is OrderType.LIMIT:
-        if request.price is None or request.quantity is None or request.quote_quantity is not None:
-            raise ValueError("A limit order has a price and a base quantity.")
-        params["timeInForce"] = "GTC"
-        params["quantity"] = plain(request.quantity)
-        params["price"] = plain(request.price)
-    elif request.price is not None or (request.quantity is None) == (
-        request.quote_quantity is None
-    ):
-        raise ValueError("A market order has no price and exactly one of the two quantities.")
-    elif request.quantity is not None:
-        params["quantity"] = plain(request.quantity)
-    elif request.quote_quantity is not None:
-        params["quoteOrderQty"] = plain(request.quote_quantity)
-    params["newClientOrderId"] = request.client_order_id
-    params["newOrderRespType"] = "FULL"
-    params["recvWindow"] = str(ORDER_WINDOW_MS)
-    return params
-
-
-def plain(amount: Decimal) -> str:
-    """A positive amount without exponent and without trailing zeros (they count as precision)."""
-    if not amount.is_finite() or amount <= 0:
-        raise ValueError(f"{amount} is not an amount that can be ordered.")
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _held_back(held: Retryable) -> UnknownOutcome:

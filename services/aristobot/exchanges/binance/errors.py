@@ -10,7 +10,12 @@ again can't help. Sources: exchange reference 1.4, 2.3 and 2.9.
 from __future__ import annotations
 
 from aristobot.core.errors import Misconfigured, Retryable
-from aristobot.exchanges.port import ExchangeRefused, HttpCall, UnknownOutcome
+from aristobot.exchanges.port import (
+    WOULD_TRIGGER,
+    ExchangeRefused,
+    HttpCall,
+    UnknownOutcome,
+)
 
 BAD_TIMESTAMP = -1021
 CANCEL_REJECTED = -2011
@@ -40,6 +45,14 @@ _OVERLOADED = -1008
 _AT_THE_DOOR = _TURNED_AWAY | {_OVERLOADED}
 _LIMITED_STATUSES = frozenset({418, 429})
 _UNREADABLE_4XX_FOR_GOOD = frozenset({401, 404, 405, 410, 451})
+# The codes that share one list of messages in Binance's documentation.
+_REJECTIONS = frozenset({-1010, NEW_ORDER_REJECTED, CANCEL_REJECTED})
+# Of a stop or target, of a limit_maker, and of an order list (2.6, 2.7, 2.9).
+_PRICE_PASSED = (
+    "would trigger immediately",
+    "would immediately match and take",
+    "relationship of the prices",
+)
 _DOOR_RETRY_SECONDS = 1.0
 _FIREWALL_RETRY_SECONDS = 30.0
 
@@ -71,7 +84,8 @@ def acting_error(
         # An open order already carries this client order id: it may well be this very one.
         text = f"An order with this client order id is open at Binance{_suffix(code, message)}."
         return UnknownOutcome(text, call=call)
-    return ExchangeRefused(str(code), f"Binance refused{_suffix(code, message)}.", call=call)
+    name = WOULD_TRIGGER if _is_price_passed(code, message) else str(code)
+    return ExchangeRefused(name, f"Binance refused{_suffix(code, message)}.", call=call)
 
 
 def read_error(
@@ -98,6 +112,12 @@ def is_nothing_to_cancel(code: int | None, message: str) -> bool:
 
 def _is_duplicate(code: int, message: str) -> bool:
     return code == NEW_ORDER_REJECTED and "duplicate" in message.lower()
+
+
+def _is_price_passed(code: int, message: str) -> bool:
+    """Whether the market is already beyond the price that a conditional order was to wait for."""
+    text = message.lower()
+    return code in _REJECTIONS and any(words in text for words in _PRICE_PASSED)
 
 
 def _suffix(code: int | None, message: str) -> str:

@@ -39,12 +39,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A REST endpoint with its request weight (exchange reference 2.4, 2.5)."""
+    """A REST endpoint with its request weight (exchange reference 2.4, 2.5).
+
+    `orders` is how many orders one call adds to the order count, if it places any.
+    """
 
     method: str
     path: str
     weight: int
     use: Use = Use.READ
+    orders: int = 1
     is_signed: bool = True
     is_keyed: bool = True
 
@@ -122,7 +126,7 @@ class RestSession:
 
         A signed call is stamped with `timestamp_ms`, or with now.
         """
-        ticket = self._budget.admit(endpoint.weight, endpoint.use)
+        ticket = self._budget.admit(endpoint.weight, endpoint.use, endpoint.orders)
         status: int | None = None
         code: int | None = None
         headers: Mapping[str, str] = {}

@@ -53,6 +53,7 @@ class Ticket:
     weight: int
     use: Use
     minute: int
+    orders: int
 
 
 class RequestBudget:
@@ -86,19 +87,23 @@ class RequestBudget:
             limit for limit in limits if limit.kind == "ORDERS" and limit.window_ms <= _MINUTE_MS
         )
 
-    def admit(self, weight: int, use: Use) -> Ticket:
-        """Reserve the weight, or raise `Retryable` with the seconds until it may be sent."""
-        wait = self.wait_seconds(weight, use)
+    def admit(self, weight: int, use: Use, orders: int = 1) -> Ticket:
+        """Reserve the weight, or raise `Retryable` with the seconds until it may be sent.
+
+        `orders` is how many orders a request that places adds to the count.
+        """
+        wait = self.wait_seconds(weight, use, orders)
         if wait > 0:
             raise Retryable(
                 f"Not sent: Binance's limits leave no room for {wait:.1f} s.", after_seconds=wait
             )
         self._weight_in_flight += weight
-        if use is Use.PLACE:
-            self._orders_in_flight += 1
-        return Ticket(weight, use, self._minute)
+        if use is not Use.PLACE:
+            orders = 0
+        self._orders_in_flight += orders
+        return Ticket(weight, use, self._minute, orders)
 
-    def wait_seconds(self, weight: int, use: Use) -> float:
+    def wait_seconds(self, weight: int, use: Use, orders: int = 1) -> float:
         """How long a request of that weight has to wait; 0 when it may go now."""
         now = self._now_ms()
         self._turn_minute(now)
@@ -109,7 +114,8 @@ class RequestBudget:
         if self._used + self._weight_in_flight + weight > allowed:
             wait = max(wait, _until_next(now, _MINUTE_MS))
         if use is Use.PLACE:
-            wait = max(wait, self._no_orders_until - self._monotonic(), self._order_wait(now))
+            held = self._no_orders_until - self._monotonic()
+            wait = max(wait, held, self._order_wait(now, orders))
         return max(wait, 0.0)
 
     def settle(
@@ -122,8 +128,7 @@ class RequestBudget:
     ) -> None:
         """Account for an answer; `status` None: none came, so the weight may have been used."""
         self._weight_in_flight -= ticket.weight
-        if ticket.use is Use.PLACE:
-            self._orders_in_flight -= 1
+        self._orders_in_flight -= ticket.orders
         now = self._now_ms()
         self._turn_minute(now)
         told = _whole(headers.get(_WEIGHT_HEADER))
@@ -162,13 +167,13 @@ class RequestBudget:
             self._minute = minute
             self._used = 0
 
-    def _order_wait(self, now_ms: int) -> float:
+    def _order_wait(self, now_ms: int, orders: int) -> float:
         wait = 0.0
         for limit in self._order_limits:
             window, count = self._order_counts.get(limit.header, (-1, 0))
             if window != now_ms // limit.window_ms:
                 count = 0
-            if count + self._orders_in_flight >= limit.limit:
+            if count + self._orders_in_flight + orders > limit.limit:
                 wait = max(wait, _until_next(now_ms, limit.window_ms))
         return wait
 

@@ -40,13 +40,14 @@ _STATUSES: Mapping[str, OrderStatus] = {
     "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
 }
 
-# What each type executes as (2.6): orders that the user placed by hand are reported too.
+# The last two are never ours, but orders that the user placed by hand are reported too: they are
+# told as what they execute as (2.6), with their stop price.
 _TYPES: Mapping[str, OrderType] = {
     "MARKET": OrderType.MARKET,
-    "STOP_LOSS": OrderType.MARKET,
-    "TAKE_PROFIT": OrderType.MARKET,
     "LIMIT": OrderType.LIMIT,
-    "LIMIT_MAKER": OrderType.LIMIT,
+    "LIMIT_MAKER": OrderType.LIMIT_MAKER,
+    "STOP_LOSS": OrderType.STOP_LOSS,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT,
     "STOP_LOSS_LIMIT": OrderType.LIMIT,
     "TAKE_PROFIT_LIMIT": OrderType.LIMIT,
 }
@@ -135,6 +136,15 @@ def placed_order(body: Any) -> OrderReport:
 
 
 @reads
+def placed_list(body: Any) -> tuple[OrderReport, ...]:
+    """The legs in the RESULT reply to a placed order list (2.7); none has filled yet."""
+    return tuple(
+        _report(leg, client_order_id=leg["clientOrderId"], updated_at=moment(leg["transactTime"]))
+        for leg in _rows(body["orderReports"])
+    )
+
+
+@reads
 def queried_order(body: Any) -> OrderReport:
     """An order as `GET /order` and `GET /openOrders` show it; fills are read elsewhere."""
     updated_at = moment(body["updateTime"])
@@ -216,6 +226,7 @@ def _execution_report(event: Mapping[str, Any]) -> OrderReport:
         price=_price_or_none(event["p"]),
         updated_at=at,
         fills=fills,
+        stop_price=_price_or_none(event["P"]),
     )
 
 
@@ -239,6 +250,8 @@ def _report(
         price=_price_or_none(body["price"]),
         updated_at=updated_at,
         fills=fills,
+        # Left out of the replies to orders that have none.
+        stop_price=_price_or_none(body.get("stopPrice", "0")),
     )
 
 

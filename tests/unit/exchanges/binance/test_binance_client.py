@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.core.orders import OrderStatus, OrderType, Side
 from aristobot.exchanges.binance import http
-from aristobot.exchanges.binance.client import BinanceClient, order_params, plain
+from aristobot.exchanges.binance.client import BinanceClient
+from aristobot.exchanges.binance.order_params import order_params, plain
 from aristobot.exchanges.port import ExchangeRefused, OrderRequest, UnknownOutcome
 from tests.unit.exchanges.binance.conftest import (
     API_KEY,
