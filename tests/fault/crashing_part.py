@@ -25,6 +25,8 @@ from aristobot.cli import main
 from aristobot.engine import webhook_worker
 from aristobot.exchanges.binance.client import BinanceClient
 from aristobot.gateway.order_book import OrderBook
+from aristobot.gateway.outcomes import Outcomes
+from aristobot.gateway.transactions import Transactions
 from aristobot.platform.bus import Bus
 
 FOLDER = Path(os.environ["CRASH_POINTS"])
@@ -102,15 +104,15 @@ def _is_order(_: object, request: httpx.Request) -> bool:
 
 # A command that comes again, unacknowledged since the crash of the test before, writes no intent.
 wrap(OrderBook, "write_intent", before="intent-before", after="intent-after", needs_result=True)
-wrap(OrderBook, "_has_lease", after="lease-checked")
+wrap(Transactions, "has_lease", after="lease-checked")
 wrap(OrderBook, "renew_intent", before="renew-before", after="renew-after")
 wrap(BinanceClient, "place", after="answer-read")
 wrap(BinanceClient, "order", before="look-up-before", after="look-up-after")
 wrap(httpx.AsyncHTTPTransport, "handle_async_request", after="order-sent", only=_is_order)
 wrap_request_written()
-wrap(OrderBook, "record_report", before="record-before", after="record-after")
-wrap(OrderBook, "_record_end", before="end-before", after="end-after")
-wrap(OrderBook, "_announce", after="record-within")
+wrap(Outcomes, "record_report", before="record-before", after="record-after")
+wrap(Outcomes, "_record_end", before="end-before", after="end-after")
+wrap(Transactions, "announce", after="record-within")
 wrap(Bus, "publish", before="publish-before", after="publish-after")
 wrap(webhook_worker.WebhookWorker, "_commit", before="commit-before", after="commit-after")
 wrap(webhook_worker, "enqueue", after="commit-within")

@@ -1,6 +1,6 @@
 """The SQL that every order needs on its way, compiled once; see `platform.statements` for why.
 
-What is rare (leases, unknown outcomes, sending again) is written where it is used, in `order_book`.
+What is rare (leases, unknown outcomes, sending again) is written where it is used.
 """
 
 from __future__ import annotations

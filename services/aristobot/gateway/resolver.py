@@ -14,7 +14,8 @@ import time
 from aristobot.core.errors import AristobotError, Fenced, Retryable
 from aristobot.core.orders import OrderType
 from aristobot.exchanges.port import ExchangeRefused
-from aristobot.gateway.order_book import Order, OrderBook
+from aristobot.gateway.order import Order
+from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.sender import Sender, is_open
 from aristobot.platform import metrics
 from aristobot.platform.waiting import wait_set

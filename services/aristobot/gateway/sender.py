@@ -27,8 +27,11 @@ from aristobot.exchanges.port import (
     UnknownOutcome,
 )
 from aristobot.gateway.account_view import AccountView
-from aristobot.gateway.order_book import FillsMissing, Order, OrderBook
+from aristobot.gateway.order import Order
+from aristobot.gateway.order_book import OrderBook
+from aristobot.gateway.outcomes import Outcomes
 from aristobot.gateway.settlement import Settlement
+from aristobot.gateway.transactions import FillsMissing
 from aristobot.platform import metrics, telemetry
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Sender:
         self,
         client: ExchangeClient,
         book: OrderBook,
+        outcomes: Outcomes,
         account: AccountView,
         settlement: Settlement,
         *,
@@ -55,6 +59,7 @@ class Sender:
         self._venue = venue
         self._client = client
         self._book = book
+        self._outcomes = outcomes
         self._account = account
         self._settlement = settlement
         self._turned_away: set[str] = set()
@@ -89,7 +94,7 @@ class Sender:
                 )
             except ExchangeRefused as refusal:
                 span.set_attribute(names.OUTCOME, "rejected")
-                await self._book.record_refusal(
+                await self._outcomes.record_refusal(
                     order, refusal.code, str(refusal), call=refusal.call, purpose="place"
                 )
                 await self._settlement.settled(order.command_id)
@@ -97,7 +102,7 @@ class Sender:
                 return None
             except UnknownOutcome as unknown:
                 span.set_attribute(names.OUTCOME, "unknown")
-                await self._book.record_unknown(
+                await self._outcomes.record_unknown(
                     order, str(unknown), call=unknown.call, purpose="place"
                 )
                 if unknown.was_turned_away:
@@ -154,7 +159,7 @@ class Sender:
     async def _record(
         self, order: Order, report: OrderReport, answer: Answer | None, purpose: str
     ) -> Order | None:
-        return await self._book.record_report(
+        return await self._outcomes.record_report(
             order.request.client_order_id,
             report,
             call=answer.call if answer else None,
@@ -172,7 +177,7 @@ class Sender:
             answer = await self._client.order(request.symbol, request.client_order_id)
             if answer.report is not None:
                 return await self._found(order, answer)
-            await self._book.record_call(order, answer.call, "look-up")
+            await self._outcomes.record_call(order, answer.call, "look-up")
             return await self._absent(order)
 
     async def _found(self, order: Order, answer: Answer) -> float | None:
@@ -191,7 +196,7 @@ class Sender:
         if answer.report is not None:
             return await self._found(order, answer)
         if order.valid_until is not None and datetime.now(UTC) > order.valid_until:
-            await self._book.record_refusal(
+            await self._outcomes.record_refusal(
                 order,
                 "expired",
                 "the exchange never had it, and it is too old to be sent again",
@@ -201,7 +206,7 @@ class Sender:
             await self._settlement.settled(order.command_id)
             self._turned_away.discard(order.command_id)
             return None
-        await self._book.record_call(order, answer.call, "look-up")
+        await self._outcomes.record_call(order, answer.call, "look-up")
         self._turned_away.discard(order.command_id)
         renewed = await self._book.renew_intent(order, self._client.now_ms())
         if renewed is None:
@@ -226,11 +231,11 @@ class Sender:
                 ) from unknown
             except ExchangeRefused as refusal:
                 if refusal.call is not None:
-                    await self._book.record_call(order, refusal.call, "cancel")
+                    await self._outcomes.record_call(order, refusal.call, "cancel")
                 self._log("cancel refused", order, code=refusal.code, reason=str(refusal))
                 return
             if answer.report is None:
-                await self._book.record_call(order, answer.call, "cancel")
+                await self._outcomes.record_call(order, answer.call, "cancel")
                 answer = await self._client.order(command.symbol, command.client_order_id)
             if answer.report is not None:
                 await self.take_report(order, answer.report, answer, "cancel")

@@ -22,12 +22,14 @@ from aristobot.contracts.streams import (
 from aristobot.core.errors import Retryable
 from aristobot.exchanges.port import ExchangeClient
 from aristobot.gateway.account_view import AccountView
-from aristobot.gateway.order_book import OrderBook, producer_of
+from aristobot.gateway.order_book import OrderBook
+from aristobot.gateway.outcomes import Outcomes
 from aristobot.gateway.queries import Queries
 from aristobot.gateway.resolver import Resolver
 from aristobot.gateway.sender import Sender
 from aristobot.gateway.settlement import Settlement
 from aristobot.gateway.stream_worker import StreamWorker
+from aristobot.gateway.transactions import Transactions, producer_of
 from aristobot.platform import telemetry
 from aristobot.platform.bus import Bus, Delivery
 from aristobot.platform.db import Database
@@ -58,10 +60,17 @@ class Gateway:
         self._client = client
         self._holder = holder
         self._account = AccountView(client)
-        self._book = OrderBook(database, key, self._account.base_of)
+        self._transactions = Transactions(database, key, self._account.base_of)
+        self._book = OrderBook(self._transactions)
         self._settlement = Settlement(self._book)
         self._sender = Sender(
-            client, self._book, self._account, self._settlement, broker=str(key), venue=venue
+            client,
+            self._book,
+            Outcomes(self._transactions),
+            self._account,
+            self._settlement,
+            broker=str(key),
+            venue=venue,
         )
         self._resolver = Resolver(self._book, self._sender, broker=str(key))
         self._outbox = OutboxPublisher(database, bus, ORDER_EVENTS)
@@ -81,7 +90,7 @@ class Gateway:
         return found
 
     async def run(self) -> None:
-        await patiently("lease", lambda: self._book.take_lease(self._holder))
+        await patiently("lease", lambda: self._transactions.take_lease(self._holder))
         await patiently("exchange", self._client.connect)
         await patiently("symbols", self._account.load_symbols)
         self._is_started = True
@@ -130,9 +139,9 @@ class Gateway:
 
     async def _publish_events(self) -> None:
         while True:
-            self._book.forget_events()
+            self._transactions.forget_events()
             try:
                 await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
             except Retryable as error:
                 logger.warning("order events wait", extra={"error": str(error)})
-            await self._book.wait_for_event(_EVENTS_POLL_SECONDS)
+            await self._transactions.wait_for_event(_EVENTS_POLL_SECONDS)

@@ -11,7 +11,8 @@ from collections import OrderedDict
 
 from aristobot.core.errors import Retryable
 from aristobot.core.orders import is_settled
-from aristobot.gateway.order_book import Order, OrderBook
+from aristobot.gateway.order import Order
+from aristobot.gateway.order_book import OrderBook
 
 _WAIT_SECONDS = 1.5
 _REMEMBERED = 1000
