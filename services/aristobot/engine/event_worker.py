@@ -34,7 +34,8 @@ class EventWorker:
         ):
             now = Executed(event.executed_quantity, event.executed_quote, event.base_fee)
             async with self._database.transaction(event.owner) as connection:
-                position = await repository.lock_position(connection, event.key, event.symbol)
+                holding = repository.Holding(event.key, event.symbol, event.holder)
+                position = await repository.lock_position(connection, holding)
                 before = await repository.known_execution(connection, event.command_id)
                 moved = apply_execution(
                     position,
@@ -44,6 +45,6 @@ class EventWorker:
                     before=before,
                     now=now,
                 )
-                await repository.save_position(connection, event.key, event.symbol, moved, event.at)
+                await repository.save_position(connection, holding, moved, event.at)
                 if now.quantity >= before.quantity:
                     await repository.save_execution(connection, event, now)

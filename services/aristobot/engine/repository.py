@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,7 @@ _LOCK_POSITION = Statement(
         positions.c.owner == bindparam("owner"),
         positions.c.broker == bindparam("broker"),
         positions.c.symbol == bindparam("symbol"),
+        positions.c.holder == bindparam("holder"),
     )
     .with_for_update()
 )
@@ -66,7 +68,7 @@ _SAVE_POSITION = Statement(
         index_elements=["owner", "broker", "symbol", "holder"],
         set_={name: _new_position.excluded[name] for name in _POSITION_VALUES},
     ),
-    columns=("owner", "broker", "symbol", *_POSITION_VALUES),
+    columns=("owner", "broker", "symbol", "holder", *_POSITION_VALUES),
 )
 _KNOWN_EXECUTION = Statement(
     select(position_orders).where(position_orders.c.command_id == bindparam("command_id"))
@@ -80,6 +82,24 @@ _SAVE_EXECUTION = Statement(
     ),
     columns=("command_id", "owner", *_EXECUTION_VALUES),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Whose position in what: a symbol on a broker, held by its webhooks or by one strategy."""
+
+    key: BrokerKey
+    symbol: str
+    holder: str
+
+    def columns(self) -> dict[str, str]:
+        """What names the position's row."""
+        return {
+            "owner": self.key.owner,
+            "broker": self.key.broker,
+            "symbol": self.symbol,
+            "holder": self.holder,
+        }
 
 
 async def look_back(
@@ -148,9 +168,9 @@ async def insert_webhook(
     return await _INSERT_WEBHOOK.row(connection, **row) is not None
 
 
-async def lock_position(connection: AsyncConnection, key: BrokerKey, symbol: str) -> Position:
+async def lock_position(connection: AsyncConnection, holding: Holding) -> Position:
     """Read the position and keep others from changing it until the transaction ends."""
-    row = await _LOCK_POSITION.row(connection, owner=key.owner, broker=key.broker, symbol=symbol)
+    row = await _LOCK_POSITION.row(connection, **holding.columns())
     if row is None:
         return Position()
     return Position(
@@ -164,13 +184,11 @@ async def lock_position(connection: AsyncConnection, key: BrokerKey, symbol: str
 
 
 async def save_position(
-    connection: AsyncConnection, key: BrokerKey, symbol: str, position: Position, at: datetime
+    connection: AsyncConnection, holding: Holding, position: Position, at: datetime
 ) -> None:
     await _SAVE_POSITION.run(
         connection,
-        owner=key.owner,
-        broker=key.broker,
-        symbol=symbol,
+        **holding.columns(),
         state=position.state.value,
         quantity=position.quantity,
         cost=position.cost,

@@ -152,11 +152,11 @@ class WebhookWorker:
                 )
                 command = verdict.command
                 if command is not None and recorded:
-                    position = await repository.lock_position(connection, key, command.symbol)
+                    holding = repository.Holding(key, command.symbol, command.holder)
+                    position = await repository.lock_position(connection, holding)
                     await repository.save_position(
                         connection,
-                        key,
-                        command.symbol,
+                        holding,
                         begin_order(
                             position,
                             side=command.side,
