@@ -139,6 +139,12 @@ def size_limit_sell(
         return Sized(quantity, None, price, notional)
 
 
+def smallest_order(rules: SymbolRules) -> Decimal:
+    """The smallest base quantity that an order can have, notional aside: less than it is dust."""
+    bounds = (rules.limit.step, rules.limit.minimum, rules.market.step, rules.market.minimum)
+    return max(bound or _FINEST for bound in bounds)
+
+
 def _check(rules: SymbolRules, percent: Decimal, price: Decimal) -> None:
     if not rules.is_trading:
         raise Refused("not_trading", f"{rules.symbol} is not open for trading at the exchange")

@@ -21,12 +21,14 @@ from aristobot.core.alert import Action, Alert, check_age, interpret
 from aristobot.core.alert_text import read_fields
 from aristobot.core.errors import Refused
 from aristobot.core.orders import OrderType, Side
+from aristobot.core.positions import Exit, Position, begin_buy, begin_sell
 from aristobot.core.sizing import (
     Sized,
     size_limit_buy,
     size_limit_sell,
     size_market_buy,
     size_market_sell,
+    smallest_order,
 )
 
 _HUNDRED = Decimal(100)
@@ -44,7 +46,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end of a webhook; `code` is stable, `reason` a sentence. `alert` if it was read."""
+    """The end of a webhook; `code` is stable, `reason` a sentence. `alert` if it was read.
+
+    `dust`: with a command, the smallest quantity that its exchange takes (`core.positions`).
+    """
 
     outcome: Outcome
     code: str | None = None
@@ -52,15 +57,23 @@ class Verdict:
     alert: Alert | None = None
     signal_key: str | None = None
     command: PlaceOrder | None = None
+    dust: Decimal = Decimal(0)
 
-    @property
-    def sells_all(self) -> bool:
-        return (
-            self.command is not None
-            and self.command.side is Side.SELL
-            and self.alert is not None
-            and self.alert.percent == _HUNDRED
-        )
+    def begin(self, position: Position) -> Position:
+        """The position once the command is recorded. There must be an alert and a command."""
+        if self.command is None or self.alert is None:
+            raise ValueError("a verdict without an order moves no position")
+        command_id = self.command.command_id
+        if self.command.side is Side.BUY:
+            return begin_buy(
+                position,
+                command_id=command_id,
+                dust=self.dust,
+                stop_loss=Exit(self.alert.stop_loss_price),
+                take_profit=Exit(self.alert.take_profit_price),
+            )
+        all_of_it = self.command.quantity if self.alert.percent == _HUNDRED else None
+        return begin_sell(position, command_id=command_id, dust=self.dust, all_of_it=all_of_it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +207,7 @@ def decide_order(
         alert=tradable.alert,
         signal_key=tradable.signal_key,
         command=command,
+        dust=smallest_order(account.rules.to_rules()),
     )
 
 

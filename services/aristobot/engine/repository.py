@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.messages import OrderEvent, WebhookReceived
 from aristobot.contracts.streams import BrokerKey
-from aristobot.core.positions import Executed, Position, PositionState
+from aristobot.core.positions import Executed, Exit, Position, PositionState
 from aristobot.engine.decision import Verdict
 from aristobot.platform.statements import Statement
 from aristobot.platform.tables import position_orders, positions, signals, webhooks
@@ -57,8 +57,14 @@ _POSITION_VALUES = (
     "state",
     "quantity",
     "cost",
+    "bought",
+    "spent",
+    "sold",
+    "dust",
     "stop_loss_price",
+    "stop_loss_fraction",
     "take_profit_price",
+    "take_profit_fraction",
     "last_command_id",
     "updated_at",
 )
@@ -175,10 +181,12 @@ async def lock_position(connection: AsyncConnection, holding: Holding) -> Positi
         return Position()
     return Position(
         state=PositionState(row["state"]),
-        quantity=row["quantity"],
-        cost=row["cost"],
-        stop_loss_price=row["stop_loss_price"],
-        take_profit_price=row["take_profit_price"],
+        bought=row["bought"],
+        spent=row["spent"],
+        sold=row["sold"],
+        dust=row["dust"],
+        stop_loss=Exit(row["stop_loss_price"], row["stop_loss_fraction"]),
+        take_profit=Exit(row["take_profit_price"], row["take_profit_fraction"]),
         last_command_id=row["last_command_id"],
     )
 
@@ -192,8 +200,14 @@ async def save_position(
         state=position.state.value,
         quantity=position.quantity,
         cost=position.cost,
-        stop_loss_price=position.stop_loss_price,
-        take_profit_price=position.take_profit_price,
+        bought=position.bought,
+        spent=position.spent,
+        sold=position.sold,
+        dust=position.dust,
+        stop_loss_price=position.stop_loss.price,
+        stop_loss_fraction=position.stop_loss.fraction,
+        take_profit_price=position.take_profit.price,
+        take_profit_fraction=position.take_profit.fraction,
         last_command_id=position.last_command_id,
         updated_at=at,
     )

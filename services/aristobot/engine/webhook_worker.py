@@ -22,7 +22,6 @@ from aristobot.contracts.keys import webhook_id as make_webhook_id
 from aristobot.contracts.messages import CommandEnvelope, WebhookReceived
 from aristobot.contracts.streams import BrokerKey, command_subject
 from aristobot.core.errors import Refused, Retryable
-from aristobot.core.positions import begin_order
 from aristobot.engine import repository
 from aristobot.engine.decision import (
     Outcome,
@@ -155,21 +154,7 @@ class WebhookWorker:
                     holding = repository.Holding(key, command.symbol, command.holder)
                     position = await repository.lock_position(connection, holding)
                     await repository.save_position(
-                        connection,
-                        holding,
-                        begin_order(
-                            position,
-                            side=command.side,
-                            command_id=command.command_id,
-                            sells_all=verdict.sells_all,
-                            stop_loss_price=verdict.alert.stop_loss_price
-                            if verdict.alert
-                            else None,
-                            take_profit_price=(
-                                verdict.alert.take_profit_price if verdict.alert else None
-                            ),
-                        ),
-                        webhook.received_at,
+                        connection, holding, verdict.begin(position), webhook.received_at
                     )
                     with telemetry.producer_span(names.ORDERS_COMMANDS) as carrier:
                         await enqueue(

@@ -132,8 +132,16 @@ positions = Table(
     Column("state", Text, nullable=False),
     Column("quantity", Numeric, nullable=False, server_default="0"),
     Column("cost", Numeric, nullable=False, server_default="0"),
+    # What quantity and cost are made of: totals since the position was flat (`core.positions`).
+    Column("bought", Numeric, nullable=False, server_default="0"),
+    Column("spent", Numeric, nullable=False, server_default="0"),
+    Column("sold", Numeric, nullable=False, server_default="0"),
+    Column("dust", Numeric, nullable=False, server_default="0"),
+    # The fraction of the entry's price, where the level was given as one.
     Column("stop_loss_price", Numeric),
+    Column("stop_loss_fraction", Numeric),
     Column("take_profit_price", Numeric),
+    Column("take_profit_fraction", Numeric),
     Column("last_command_id", Text),
     _now("updated_at"),
 )
@@ -299,6 +307,13 @@ decisions = Table(
     Column("trace_id", Text, nullable=False),
     Column("traceparent", Text),
     Index("ix_decisions_owner_decided_at", "owner", "decided_at"),
+    Index(
+        "ix_decisions_last_command",
+        "owner",
+        "broker",
+        "processed_at",
+        postgresql_where=text("command_id IS NOT NULL"),
+    ),
 )
 
 #: Tables whose rows belong to an owner; the migration puts row-level security on each.

@@ -17,6 +17,7 @@ from aristobot.contracts.messages import (
 )
 from aristobot.contracts.resources import TradingMode
 from aristobot.core.orders import OrderType, Side
+from aristobot.core.positions import Position, PositionState
 from aristobot.engine.decision import Outcome, Tradable, Verdict, decide_order, judge, repeat
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -137,7 +138,8 @@ def test_a_sale_of_everything_sells_what_is_held() -> None:
     verdict = decide_order(_tradable(_alert("SellMarket", percent="100")), ACCOUNT, "w1", NOW)
     assert verdict.command is not None
     assert verdict.command.quantity == Decimal("0.5")
-    assert verdict.sells_all
+    held = Position(PositionState.OPEN, bought=Decimal("0.5"), spent=Decimal(50_000))
+    assert verdict.begin(held).state is PositionState.CLOSING
 
 
 def test_the_ids_follow_from_the_webhook() -> None:

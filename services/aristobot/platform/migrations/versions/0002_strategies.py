@@ -40,6 +40,12 @@ def upgrade() -> None:
     )
     op.drop_constraint("pk_positions", "positions")
     op.create_primary_key("pk_positions", "positions", ["owner", "broker", "symbol", "holder"])
+    for total in ("bought", "spent", "sold", "dust"):
+        column = sa.Column(total, sa.Numeric(), server_default="0", nullable=False)
+        op.add_column("positions", column)
+    for fraction in _number("stop_loss_fraction", "take_profit_fraction", nullable=True):
+        op.add_column("positions", fraction)
+    op.execute("UPDATE positions SET bought = quantity, spent = cost")
     op.add_column(
         "orders", sa.Column("holder", sa.Text(), server_default="webhook", nullable=False)
     )
@@ -128,6 +134,12 @@ def _decisions() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
     )
     op.create_index("ix_decisions_owner_decided_at", "decisions", ["owner", "decided_at"])
+    op.create_index(
+        "ix_decisions_last_command",
+        "decisions",
+        ["owner", "broker", "processed_at"],
+        postgresql_where=sa.text("command_id IS NOT NULL"),
+    )
     mine = "owner = current_setting('aristobot.owner', true)"
     every = "current_setting('aristobot.owner', true) = '*'"
     op.execute("ALTER TABLE decisions ENABLE ROW LEVEL SECURITY")
