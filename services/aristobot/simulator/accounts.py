@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aristobot.simulator.orders import Order, Trade
+    from aristobot.simulator.orders import Order, OrderList, Trade
 
 ZERO = Decimal(0)
 
@@ -33,6 +33,11 @@ class Balance:
         if free < ZERO:
             raise NegativeBalance("A free balance would fall below zero.")
         self.free = free
+
+    def lock(self, amount: Decimal) -> None:
+        """Move from free to locked (back, when negative)."""
+        self.add_free(-amount)
+        self.add_locked(amount)
 
     def add_locked(self, amount: Decimal) -> None:
         """Credit (or debit, when negative) the locked part."""
@@ -60,6 +65,9 @@ class Account:
     open_client_ids: set[str] = field(default_factory=set)
     latest_by_client_id: dict[tuple[str, str], Order] = field(default_factory=dict)
     """(symbol, client id) to the newest order that used it."""
+    lists: dict[int, OrderList] = field(default_factory=dict)
+    """By id, oldest first."""
+    open_lists: dict[int, OrderList] = field(default_factory=dict)
 
     def balance(self, asset: str) -> Balance:
         """The asset's balance, created empty when the account never had the asset."""

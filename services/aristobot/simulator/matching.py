@@ -9,22 +9,23 @@ the open ones. Not here: any venue's words, HTTP, faults (a dialect passes a `Fi
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from aristobot.core.errors import Misconfigured
-from aristobot.core.orders import OrderStatus, Side
+from aristobot.core.orders import OrderStatus
 from aristobot.simulator.accounts import Account, NegativeBalance
-from aristobot.simulator.book import (
-    Book,
-    Change,
+from aristobot.simulator.admission import admit, admit_list, would_match
+from aristobot.simulator.book import Book, Change
+from aristobot.simulator.clock import Clock
+from aristobot.simulator.events import (
     Event,
     accepted_event,
     account_event,
     balances_event,
     ended_event,
-    filled_event,
+    list_done_event,
+    list_event,
 )
-from aristobot.simulator.clock import Clock
 from aristobot.simulator.journal import FileJournal, Journal, MemoryJournal
 from aristobot.simulator.market import Market, PublicTrade
 from aristobot.simulator.market_memory import (
@@ -39,14 +40,16 @@ from aristobot.simulator.orders import (
     FillPlan,
     Kind,
     Lifetime,
+    ListRequest,
     Order,
+    OrderList,
     OrderRequest,
     Refusal,
     Refused,
-    Trade,
 )
-from aristobot.simulator.pairs import PAIRS, UNIT, Pair
-from aristobot.simulator.rules import base_quantity, check_filters, execution_price, floor_to
+from aristobot.simulator.pairs import PAIRS, Pair
+from aristobot.simulator.resting import Look, events_at, fill_event
+from aristobot.simulator.rules import execution_price, floor_to
 from aristobot.simulator.settings import SimulatorSettings
 
 _PRICES_EVERY_MS = 10_000
@@ -132,11 +135,8 @@ class Exchange:
         if existing is None:
             events.append(account_event(api_key, secret, _FIRST_UID + len(self.book.accounts)))
         else:
-            events += [
-                ended_event(order.id, OrderStatus.CANCELLED, EndReason.ACCOUNT_RESET, now)
-                for orders in existing.open_orders.values()
-                for order in orders.values()
-            ]
+            orders = [o for by_id in existing.open_orders.values() for o in by_id.values()]
+            events += self._cancelled(orders, EndReason.ACCOUNT_RESET, now)
             events.append(["secret", api_key, secret])
         amounts = {asset: str(amount) for asset, amount in balances.items()}
         events.append(balances_event(api_key, amounts, now))
@@ -147,37 +147,84 @@ class Exchange:
 
     def check(self, account: Account, request: OrderRequest) -> Decimal:
         """Raise `Refused` if the order would be refused now; returns its base quantity."""
-        pair = PAIRS[request.symbol]
-        quote = self.market.quote(request.symbol)
-        quantity = base_quantity(request, pair, quote)
-        check_filters(request, quantity, pair, quote)
-        if request.client_id in account.open_client_ids:
-            raise Refused(Refusal.DUPLICATE_CLIENT_ID)
-        if request.kind is Kind.POST_ONLY and self._would_match(request):
-            raise Refused(Refusal.WOULD_MATCH)
-        if (
-            request.kind is not Kind.MARKET
-            and len(account.open_orders.get(request.symbol, ())) >= pair.maximum_open_orders
-        ):
-            raise Refused(Refusal.OPEN_ORDERS)
-        needed = self._needed(request, quantity)
-        if account.free(pair.quote if request.side is Side.BUY else pair.base) < needed:
-            raise Refused(Refusal.INSUFFICIENT_BALANCE)
-        return quantity
+        return admit(account, request, self.market.quote(request.symbol)).quantity
 
     def place(self, account: Account, request: OrderRequest, plan: FillPlan | None = None) -> Order:
         """Accept an order and fill what fills at once, or raise `Refused` (nothing happened).
 
         With a `plan` a fill that would be immediate is stretched: a fraction now, the rest later.
         """
-        quantity = self.check(account, request)
-        now = self.clock.now_ms()
-        pair = PAIRS[request.symbol]
-        price = execution_price(request.side, self.market.quote(request.symbol))
-        order = Order(
-            id=self.book.next_order_id,
+        admitted = admit(account, request, self.market.quote(request.symbol))
+        quantity = admitted.quantity
+        order = self._new_order(account, request, quantity, self.book.next_order_id)
+        order.locked = admitted.needed
+        if order.trigger is not None:
+            order.plan = plan
+            self._commit([accepted_event(order)])
+            return self.book.orders[order.id]
+        look = self._look(request.symbol)
+        price = execution_price(request.side, look.quote)
+        fills_now = request.kind is Kind.MARKET or would_match(request, look.quote)
+        fill_quantity = quantity if fills_now else Decimal(0)
+        can_rest = request.lifetime is Lifetime.GOOD_TILL_CANCELLED
+        if plan is not None and (fills_now or can_rest):
+            order.hold_until_ms = look.machine_ms + round(plan.seconds * 1000)
+            if fills_now:
+                order.fixed_price = price
+                order.expires_when_due = plan.rest_expires
+                fill_quantity = floor_to(quantity * plan.fraction, order.pair.quantity_step)
+        events = [accepted_event(order)]
+        if fill_quantity:
+            events.append(fill_event(order, fill_quantity, price, look, is_maker=False))
+        elif not fills_now and not can_rest:
+            reason = (
+                EndReason.NOT_FILLABLE_AT_ONCE
+                if request.lifetime is Lifetime.FILL_OR_KILL
+                else EndReason.IMMEDIATE_REMAINDER
+            )
+            events.append(ended_event(order.id, OrderStatus.EXPIRED, reason, look.now_ms))
+        self._commit(events)
+        return self.book.orders[order.id]
+
+    def place_list(
+        self, account: Account, request: ListRequest, plan: FillPlan | None = None
+    ) -> OrderList:
+        """Accept a pair of which one cancels the other, or raise `Refused` (nothing happened).
+
+        The funds are locked once, for the dearer of the two. A `plan` stretches the fills of
+        whichever order will work.
+        """
+        symbol = request.stop.symbol
+        admitted = admit_list(account, request, self.market.quote(symbol))
+        now, first_id = self.clock.now_ms(), self.book.next_order_id
+        orders = [
+            self._new_order(account, leg, admitted.quantity, first_id + index)
+            for index, leg in enumerate((request.stop, request.target))
+        ]
+        made = OrderList(
+            id=self.book.next_list_id,
             account=account,
-            pair=pair,
+            pair=PAIRS[symbol],
+            client_id=request.client_id,
+            side=request.stop.side,
+            legs=tuple((order.id, order.client_id) for order in orders),
+            created_ms=now,
+            updated_ms=now,
+            locked=admitted.needed,
+        )
+        for order in orders:
+            order.list_id, order.plan = made.id, plan
+        self._commit([list_event(made), *map(accepted_event, orders)])
+        return self.book.lists[made.id]
+
+    def _new_order(
+        self, account: Account, request: OrderRequest, quantity: Decimal, order_id: int
+    ) -> Order:
+        now = self.clock.now_ms()
+        return Order(
+            id=order_id,
+            account=account,
+            pair=PAIRS[request.symbol],
             client_id=request.client_id,
             side=request.side,
             kind=request.kind,
@@ -187,76 +234,44 @@ class Exchange:
             quote_requested=request.quote_quantity or Decimal(0),
             created_ms=now,
             updated_ms=now,
-            locked=self._needed(request, quantity),
+            trigger=request.trigger,
+            stop_price=request.stop_price or Decimal(0),
         )
-        fills_now = request.kind is Kind.MARKET or self._would_match(request)
-        fill_quantity = quantity if fills_now else Decimal(0)
-        can_rest = request.lifetime is Lifetime.GOOD_TILL_CANCELLED
-        if plan is not None and (fills_now or can_rest):
-            order.hold_until_ms = self.clock.machine_ms() + round(plan.seconds * 1000)
-            if fills_now:
-                order.fixed_price = price
-                order.expires_when_due = plan.rest_expires
-                fill_quantity = floor_to(quantity * plan.fraction, pair.quantity_step)
-        events = [accepted_event(order)]
-        if fill_quantity:
-            events.append(self._fill(order, fill_quantity, price, now, is_maker=False))
-        elif not fills_now and not can_rest:
-            reason = (
-                EndReason.NOT_FILLABLE_AT_ONCE
-                if request.lifetime is Lifetime.FILL_OR_KILL
-                else EndReason.IMMEDIATE_REMAINDER
-            )
-            events.append(ended_event(order.id, OrderStatus.EXPIRED, reason, now))
-        self._commit(events)
-        return self.book.orders[order.id]
 
     def cancel(self, orders: list[Order], cancel_client_id: str | None = None) -> None:
-        """Cancel open orders in one step; `Refused(NOT_OPEN)` if any of them is not open."""
+        """Cancel open orders in one step; `Refused(NOT_OPEN)` if any of them is not open.
+
+        An order of an open list takes the other one with it.
+        """
         if not all(order.is_open for order in orders):
             raise Refused(Refusal.NOT_OPEN)
         now = self.clock.now_ms()
-        self._commit(
-            [
-                ended_event(
-                    order.id, OrderStatus.CANCELLED, EndReason.CLIENT, now, cancel_client_id
-                )
-                for order in orders
-            ]
-        )
+        self._commit(self._cancelled(orders, EndReason.CLIENT, now, cancel_client_id))
 
-    def _would_match(self, request: OrderRequest) -> bool:
-        if request.price is None:
-            return True
-        quote = self.market.quote(request.symbol)
-        if request.side is Side.BUY:
-            return request.price >= quote.ask
-        return request.price <= quote.bid
+    def _cancelled(
+        self, orders: list[Order], reason: EndReason, now_ms: int, cancel_id: str | None = None
+    ) -> list[Event]:
+        ids: dict[int, None] = {}  # a set that keeps its order
+        done: dict[int, None] = {}
+        for order in orders:
+            its_list = self.book.open_list_of(order)
+            if its_list is None:
+                ids[order.id] = None
+            else:
+                ids.update(dict.fromkeys(order_id for order_id, _ in its_list.legs))
+                done[its_list.id] = None
+        cancelled = OrderStatus.CANCELLED
+        # The lists first: what they had locked is free when the orders' ends are told.
+        events = [list_done_event(list_id, now_ms) for list_id in done]
+        events += [ended_event(order_id, cancelled, reason, now_ms, cancel_id) for order_id in ids]
+        return events
 
-    def _needed(self, request: OrderRequest, quantity: Decimal) -> Decimal:
-        """What the order locks: quote at its limit (or the ask) for a buy, base for a sell."""
-        if request.side is Side.SELL:
-            return quantity
-        return quantity * (request.price or self.market.quote(request.symbol).ask)
-
-    def _fill(
-        self, order: Order, quantity: Decimal, price: Decimal, now_ms: int, *, is_maker: bool,
-        trade_offset: int = 0,
-    ) -> Event:  # fmt: skip
-        quote = quantity * price
-        received = quantity if order.side is Side.BUY else quote
-        return filled_event(
-            Trade(
-                id=self.book.next_trade_id + trade_offset,
-                order=order,
-                price=price,
-                quantity=quantity,
-                quote=quote,
-                fee=(received * order.pair.fee_rate).quantize(UNIT, ROUND_DOWN),
-                fee_asset=order.received_asset,
-                time_ms=now_ms,
-                is_maker=is_maker,
-            )
+    def _look(self, symbol: str) -> Look:
+        return Look(
+            quote=self.market.quote(symbol),
+            now_ms=self.clock.now_ms(),
+            machine_ms=self.clock.machine_ms(),
+            trade_id=self.book.next_trade_id,
         )
 
     # Time and prices
@@ -297,31 +312,10 @@ class Exchange:
             self._match_resting(trade.symbol)
 
     def _match_resting(self, symbol: str) -> None:
-        quote = self.market.quote(symbol)
-        machine, now = self.clock.machine_ms(), self.clock.now_ms()
-        events: list[Event] = []
-        fills = 0
-        for order in self.book.resting[symbol].values():
-            price = order.price
-            if order.hold_until_ms is not None:
-                if machine < order.hold_until_ms:
-                    continue
-                if order.expires_when_due:
-                    reason = EndReason.NO_LIQUIDITY
-                    events.append(ended_event(order.id, OrderStatus.EXPIRED, reason, now))
-                    continue
-                price = order.fixed_price or order.price
-            is_reached = quote.ask <= price if order.side is Side.BUY else quote.bid >= price
-            if is_reached or order.fixed_price is not None:
-                is_maker = order.fixed_price is None
-                events.append(
-                    self._fill(
-                        order, order.remaining, price, now, is_maker=is_maker, trade_offset=fills
-                    )
-                )
-                fills += 1
-        if events:
-            self._commit(events)
+        for order in list(self.book.resting[symbol].values()):
+            if order.is_open:  # the order before may have been the other of its list
+                events = events_at(order, self.book.open_list_of(order), self._look(symbol))
+                self._commit(events)
 
     def _commit(self, events: list[Event]) -> None:
         """Keep the events, apply them, tell the listeners: in this order."""

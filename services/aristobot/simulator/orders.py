@@ -17,11 +17,18 @@ ZERO = Decimal(0)
 
 
 class Kind(StrEnum):
-    """How an order meets the market."""
+    """How an order meets the market, once it does."""
 
     MARKET = "market"
     LIMIT = "limit"
     POST_ONLY = "post_only"
+
+
+class Trigger(StrEnum):
+    """What a conditional order waits for: the last price moving against it, or for it."""
+
+    STOP = "stop"
+    TARGET = "target"
 
 
 class Lifetime(StrEnum):
@@ -40,6 +47,10 @@ class EndReason(StrEnum):
     NOT_FILLABLE_AT_ONCE = "not_fillable_at_once"
     NO_LIQUIDITY = "no_liquidity"
     ACCOUNT_RESET = "account_reset"
+    OTHER_LEG = "other_leg"
+    """The other order of its list started to work."""
+    NO_FUNDS = "no_funds"
+    """It triggered, and the market has become dearer than what the account has."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -64,6 +75,10 @@ class Order:
     `locked` is what is still held back for it (quote for a buy, base for a sell). An order that a
     fault holds is not matched before `hold_until_ms` (machine time); then it fills at `fixed_price`
     when one was set at acceptance, expires when `expires_when_due`, or else meets the market.
+
+    An order with a `trigger` waits, out of the book, until the last price reaches `stop_price`;
+    `working_ms` is None so long. What an order of an open list needs is locked by the list. A
+    fault's `plan` stretches the fills of an order that is in a list or was triggered.
     """
 
     id: int
@@ -78,6 +93,11 @@ class Order:
     quote_requested: Decimal
     created_ms: int
     updated_ms: int
+    trigger: Trigger | None = None
+    stop_price: Decimal = ZERO
+    list_id: int | None = None
+    working_ms: int | None = None
+    plan: FillPlan | None = None
     status: OrderStatus = OrderStatus.NEW
     executed: Decimal = ZERO
     executed_quote: Decimal = ZERO
@@ -98,6 +118,11 @@ class Order:
         return self.status in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it is open and has not been triggered yet."""
+        return self.is_open and self.working_ms is None
+
+    @property
     def spent_asset(self) -> str:
         """The asset the order gives: quote for a buy, base for a sell."""
         return self.pair.quote if self.side is Side.BUY else self.pair.base
@@ -105,6 +130,30 @@ class Order:
     @property
     def received_asset(self) -> str:
         return self.pair.base if self.side is Side.BUY else self.pair.quote
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class OrderList:
+    """Two orders of which one cancels the other; `locked` covers whichever of them will work.
+
+    It is open until one leg starts to work or both are cancelled. `legs` are order and client ids.
+    """
+
+    id: int
+    account: Account
+    pair: Pair
+    client_id: str
+    side: Side
+    legs: tuple[tuple[int, str], ...]
+    created_ms: int
+    updated_ms: int
+    locked: Decimal
+    is_open: bool = True
+
+    @property
+    def spent_asset(self) -> str:
+        """The asset either leg gives."""
+        return self.pair.quote if self.side is Side.BUY else self.pair.base
 
 
 class Refusal(StrEnum):
@@ -116,9 +165,13 @@ class Refusal(StrEnum):
     MARKET_QUANTITY = "market_quantity"
     NOTIONAL = "notional"
     OPEN_ORDERS = "open_orders"
+    CONDITIONAL_ORDERS = "conditional_orders"
+    ORDER_LISTS = "order_lists"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     DUPLICATE_CLIENT_ID = "duplicate_client_id"
     WOULD_MATCH = "would_match"
+    WOULD_TRIGGER = "would_trigger"
+    LIST_PRICES = "list_prices"
     NOT_OPEN = "not_open"
 
 
@@ -132,7 +185,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What a dialect asks to place. Exactly one of `quantity` and `quote_quantity` is set."""
+    """What a dialect asks to place. Exactly one of `quantity` and `quote_quantity` is set.
+
+    `trigger` and `stop_price` come together; such an order has a `quantity`.
+    """
 
     symbol: str
     side: Side
@@ -142,6 +198,18 @@ class OrderRequest:
     price: Decimal | None = None
     quantity: Decimal | None = None
     quote_quantity: Decimal | None = None
+    trigger: Trigger | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A pair to place: same symbol, side and quantity. `stop` has the trigger STOP; `target` is
+    a post-only order or has the trigger TARGET."""
+
+    client_id: str
+    stop: OrderRequest
+    target: OrderRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class Pair:
     price_band_up: Decimal = Decimal(5)
     price_band_down: Decimal = Decimal("0.2")
     maximum_open_orders: int = 200
+    maximum_conditional_orders: int = 5
+    maximum_order_lists: int = 20
     fee_rate: Decimal = Decimal("0.001")
 
     @property

@@ -19,6 +19,10 @@ def _without(params: dict[str, str], name: str) -> dict[str, str]:
     return {key: value for key, value in params.items() if key != name}
 
 
+STOP = {
+    "symbol": "BTCUSDT", "side": "SELL", "type": "STOP_LOSS", "quantity": "0.01",
+    "stopPrice": "90000",
+}  # fmt: skip
 _REFUSED_ORDERS: list[tuple[dict[str, str], int, str]] = [
         (_without(LIMIT, "symbol"), -1102, "'symbol'"),
         (_without(LIMIT, "side"), -1102, "'side'"),
@@ -41,7 +45,18 @@ _REFUSED_ORDERS: list[tuple[dict[str, str], int, str]] = [
         ({**MARKET, "type": "MAYBE"}, -1116, "orderType"),
         ({**LIMIT, "timeInForce": "GTX"}, -1115, "timeInForce"),
         ({**MARKET, "newOrderRespType": "ALL"}, -1130, "newOrderRespType"),
-        ({**MARKET, "type": "STOP_LOSS", "stopPrice": "1"}, -2010, "not supported"),
+        ({**MARKET, "type": "STOP_LOSS"}, -1102, "'stopPrice'"),
+        ({**MARKET, "stopPrice": "90000"}, -1106, "stopPrice"),
+        ({**STOP, "price": "90000"}, -1106, "price"),
+        ({**STOP, "quoteOrderQty": "100"}, -1106, "quoteOrderQty"),
+        ({**STOP, "type": "STOP_LOSS_LIMIT"}, -1102, "'price'"),
+        ({**STOP, "trailingDelta": "100"}, -2010, "not supported"),
+        ({**STOP, "stopPrice": "90000.001"}, -1013, "Filter failure: PRICE_FILTER"),
+        ({**STOP, "quantity": "0.00001"}, -1013, "Filter failure: NOTIONAL"),
+        ({**STOP, "stopPrice": "100000"}, -2010, "Order would trigger immediately."),
+        ({**STOP, "side": "BUY"}, -2010, "Order would trigger immediately."),
+        ({**STOP, "type": "TAKE_PROFIT"}, -2010, "Order would trigger immediately."),
+        ({**STOP, "quantity": "1.1"}, -2010, "insufficient balance"),
         ({**MARKET, "quantity": "0"}, -1013, "Invalid quantity."),
         ({**MARKET, "quantity": "0.00001"}, -1013, "Filter failure: NOTIONAL"),
         ({**MARKET, "quantity": "0.000011"}, -1013, "Filter failure: LOT_SIZE"),

@@ -174,7 +174,8 @@ class BinanceClient:
             raise _held_back(held) from held
         if not reply.is_ok and errors.is_nothing_to_cancel(reply.code, reply.message):
             return Answer(None, reply.call)
-        return Answer(self._parsed_action(reply, parsing.cancelled_order), reply.call)
+        report = self._parsed_action(reply, lambda body: parsing.cancelled(body, client_order_id))
+        return Answer(report, reply.call)
 
     async def open_orders(self) -> tuple[OrderReport, ...]:
         return await self._read(_OPEN_ORDERS, {}, parsing.open_orders)

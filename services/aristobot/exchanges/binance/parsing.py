@@ -152,8 +152,17 @@ def queried_order(body: Any) -> OrderReport:
 
 
 @reads
+def cancelled(body: Any, client_order_id: str) -> OrderReport:
+    """The reply to a cancel; for the leg of an order list it is the whole list's."""
+    if "orderReports" not in body:
+        return cancelled_order(body)
+    (leg,) = (r for r in body["orderReports"] if r["origClientOrderId"] == client_order_id)
+    return cancelled_order(leg)
+
+
+@reads
 def cancelled_order(body: Any) -> OrderReport:
-    """The reply to a cancel: the order's own id is `origClientOrderId` (2.5)."""
+    """One cancelled order: its own id is `origClientOrderId` (2.5)."""
     updated_at = moment(body["transactTime"])
     return _report(body, client_order_id=body["origClientOrderId"], updated_at=updated_at)
 

@@ -27,7 +27,7 @@ class BinanceDialect:
 
     def _count_order(self, change: Change) -> None:
         """Keep the unfilled order count: up when accepted, down with the first fill."""
-        if not isinstance(change, OrderChange) or change.is_end:
+        if not isinstance(change, OrderChange) or change.is_end or change.is_trigger:
             return
         api_key, now = change.order.account.api_key, self._exchange.clock.now_ms()
         if change.trade is None:

@@ -28,12 +28,19 @@ _REFUSALS: Mapping[Refusal, tuple[int, str]] = {
     Refusal.MARKET_QUANTITY: (-1013, f"{_FILTER}MARKET_LOT_SIZE"),
     Refusal.NOTIONAL: (-1013, f"{_FILTER}NOTIONAL"),
     Refusal.OPEN_ORDERS: (-1013, f"{_FILTER}MAX_NUM_ORDERS"),
+    Refusal.CONDITIONAL_ORDERS: (-1013, f"{_FILTER}MAX_NUM_ALGO_ORDERS"),
+    Refusal.ORDER_LISTS: (-1013, f"{_FILTER}MAX_NUM_ORDER_LISTS"),
     Refusal.INSUFFICIENT_BALANCE: (
         -2010,
         "Account has insufficient balance for requested action.",
     ),
     Refusal.DUPLICATE_CLIENT_ID: (-2010, "Duplicate order sent."),
     Refusal.WOULD_MATCH: (-2010, "Order would immediately match and take."),
+    Refusal.WOULD_TRIGGER: (-2010, "Order would trigger immediately."),
+    Refusal.LIST_PRICES: (
+        -2010,
+        "The relationship of the prices for the orders is not correct.",
+    ),
     Refusal.NOT_OPEN: (-2011, "Unknown order sent."),
 }
 
@@ -81,6 +88,14 @@ def invalid_value(name: str) -> BinanceError:
 
 def unknown_order() -> BinanceError:
     return BinanceError(-2013, "Order does not exist.")
+
+
+def unknown_list() -> BinanceError:
+    return BinanceError(-2013, "Order list does not exist.")
+
+
+def no_list_to_cancel() -> BinanceError:
+    return BinanceError(-2011, "Unknown order list sent.")
 
 
 def bad_signature() -> BinanceError:

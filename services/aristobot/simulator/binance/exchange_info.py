@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aristobot.simulator.binance.limits import LimitValues
-from aristobot.simulator.binance.rendering import text
+from aristobot.simulator.binance.rendering import TYPES, text
 from aristobot.simulator.pairs import Pair
 
 
@@ -46,9 +46,9 @@ def _symbol(pair: Pair) -> dict[str, Any]:
         "quoteAssetPrecision": 8,
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "orderTypes": list(TYPES.values()),
         "icebergAllowed": False,
-        "ocoAllowed": False,
+        "ocoAllowed": True,
         "otoAllowed": False,
         "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
@@ -105,5 +105,9 @@ def filters(pair: Pair) -> list[dict[str, Any]]:
             "avgPriceMins": 0,
         },
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": pair.maximum_open_orders},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {
+            "filterType": "MAX_NUM_ALGO_ORDERS",
+            "maxNumAlgoOrders": pair.maximum_conditional_orders,
+        },
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": pair.maximum_order_lists},
     ]

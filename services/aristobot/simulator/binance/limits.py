@@ -78,13 +78,13 @@ class Limits:
         ten, day = self._order_windows(api_key, now_ms)
         return ten.count, day.count
 
-    def check_order(self, api_key: str, now_ms: int) -> None:
-        """Raise -1015 when the account may not place another order now."""
+    def check_order(self, api_key: str, now_ms: int, orders: int = 1) -> None:
+        """Raise -1015 when the account may not place that many more orders now."""
         ten, day = self._order_windows(api_key, now_ms)
-        if ten.count >= self.values.orders_per_10_seconds:
+        if ten.count + orders > self.values.orders_per_10_seconds:
             wait = _seconds(_TEN_SECONDS_MS - now_ms % _TEN_SECONDS_MS)
             raise too_many_orders(self.values.orders_per_10_seconds, "10 SECONDS", wait)
-        if day.count >= self.values.orders_per_day:
+        if day.count + orders > self.values.orders_per_day:
             wait = _seconds(_DAY_MS - now_ms % _DAY_MS)
             raise too_many_orders(self.values.orders_per_day, "1 DAY", wait)
 

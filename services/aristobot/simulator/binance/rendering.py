@@ -13,13 +13,17 @@ from aristobot.core.orders import OrderStatus, Side
 from aristobot.simulator.accounts import Account
 from aristobot.simulator.book import BalanceSet, OrderChange
 from aristobot.simulator.candles import Candle, close_ms, from_units
-from aristobot.simulator.orders import EndReason, Kind, Lifetime, Order, Trade
+from aristobot.simulator.orders import EndReason, Kind, Lifetime, Order, Trade, Trigger
 
 SIDES: Mapping[Side, str] = {Side.BUY: "BUY", Side.SELL: "SELL"}
-TYPES: Mapping[Kind, str] = {
-    Kind.MARKET: "MARKET",
-    Kind.LIMIT: "LIMIT",
-    Kind.POST_ONLY: "LIMIT_MAKER",
+TYPES: Mapping[tuple[Kind, Trigger | None], str] = {
+    (Kind.LIMIT, None): "LIMIT",
+    (Kind.POST_ONLY, None): "LIMIT_MAKER",
+    (Kind.MARKET, None): "MARKET",
+    (Kind.MARKET, Trigger.STOP): "STOP_LOSS",
+    (Kind.LIMIT, Trigger.STOP): "STOP_LOSS_LIMIT",
+    (Kind.MARKET, Trigger.TARGET): "TAKE_PROFIT",
+    (Kind.LIMIT, Trigger.TARGET): "TAKE_PROFIT_LIMIT",
 }
 STATUSES: Mapping[OrderStatus, str] = {
     OrderStatus.NEW: "NEW",
@@ -38,6 +42,8 @@ EXPIRY_REASONS: Mapping[EndReason, str] = {
     EndReason.NOT_FILLABLE_AT_ONCE: "UNFILLED_FOK_ORDER_EXPIRED",
     EndReason.NO_LIQUIDITY: "INSUFFICIENT_LIQUIDITY",
     EndReason.ACCOUNT_RESET: "EXCHANGE_CANCELED",
+    EndReason.OTHER_LEG: "OCO_TRIGGER",
+    EndReason.NO_FUNDS: "REJECTED",
 }
 _SELF_TRADE = "EXPIRE_MAKER"
 _ZERO = Decimal(0)
@@ -46,6 +52,21 @@ _ZERO = Decimal(0)
 def text(value: Decimal) -> str:
     """An amount as Binance writes it: eight decimals."""
     return f"{value:.8f}"
+
+
+def type_of(order: Order) -> str:
+    """The order's type."""
+    return TYPES[order.kind, order.trigger]
+
+
+def list_id_of(order: Order) -> int:
+    """The id of the order's list, -1 without one."""
+    return -1 if order.list_id is None else order.list_id
+
+
+def _working_ms(order: Order) -> int:
+    """When the order met the market; -1 while it waits for its stop price."""
+    return -1 if order.working_ms is None else order.working_ms
 
 
 def _expiry(order: Order) -> dict[str, str]:
@@ -58,7 +79,7 @@ def order_query(order: Order) -> dict[str, Any]:
     return {
         "symbol": order.pair.symbol,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": list_id_of(order),
         "clientOrderId": order.client_id,
         "price": text(order.price),
         "origQty": text(order.quantity),
@@ -67,14 +88,14 @@ def order_query(order: Order) -> dict[str, Any]:
         "cummulativeQuoteQty": text(order.executed_quote),
         "status": STATUSES[order.status],
         "timeInForce": LIFETIMES[order.lifetime],
-        "type": TYPES[order.kind],
+        "type": type_of(order),
         "side": SIDES[order.side],
-        "stopPrice": text(_ZERO),
+        "stopPrice": text(order.stop_price),
         "icebergQty": text(_ZERO),
         "time": order.created_ms,
         "updateTime": order.updated_ms,
-        "isWorking": True,
-        "workingTime": order.created_ms,
+        "isWorking": order.working_ms is not None,
+        "workingTime": _working_ms(order),
         "selfTradePreventionMode": _SELF_TRADE,
         **_expiry(order),
     }
@@ -85,7 +106,7 @@ def order_ack(order: Order) -> dict[str, Any]:
     return {
         "symbol": order.pair.symbol,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": list_id_of(order),
         "clientOrderId": order.client_id,
         "transactTime": order.created_ms,
     }
@@ -102,9 +123,10 @@ def order_result(order: Order) -> dict[str, Any]:
         "cummulativeQuoteQty": text(order.executed_quote),
         "status": STATUSES[order.status],
         "timeInForce": LIFETIMES[order.lifetime],
-        "type": TYPES[order.kind],
+        "type": type_of(order),
         "side": SIDES[order.side],
-        "workingTime": order.created_ms,
+        **({"stopPrice": text(order.stop_price)} if order.trigger else {}),
+        "workingTime": _working_ms(order),
         "selfTradePreventionMode": _SELF_TRADE,
         **_expiry(order),
     }
@@ -142,7 +164,7 @@ def trade_query(trade: Trade) -> dict[str, Any]:
         "symbol": order.pair.symbol,
         "id": trade.id,
         "orderId": order.id,
-        "orderListId": -1,
+        "orderListId": list_id_of(order),
         "price": text(trade.price),
         "qty": text(trade.quantity),
         "quoteQty": text(trade.quote),
@@ -206,9 +228,14 @@ def kline_row(candle: Candle, interval: str) -> list[Any]:
 
 
 def execution_report(change: OrderChange, event_ms: int, execution_id: int) -> dict[str, Any]:
-    """The user stream's event for one change of an order, at the state it has now."""
+    """The user stream's event for one change of an order, at the state it has now.
+
+    A trigger is told as the order's second NEW, now with `w` true: so it is understood here, the
+    documentation does not say.
+    """
     order, trade = change.order, change.trade
     is_cancel = order.status is OrderStatus.CANCELLED
+    is_working = order.is_open and not order.is_waiting
     if trade is not None:
         execution = "TRADE"
     elif change.is_end:
@@ -221,13 +248,13 @@ def execution_report(change: OrderChange, event_ms: int, execution_id: int) -> d
         "s": order.pair.symbol,
         "c": (order.cancel_client_id or "") if is_cancel else order.client_id,
         "S": SIDES[order.side],
-        "o": TYPES[order.kind],
+        "o": type_of(order),
         "f": LIFETIMES[order.lifetime],
         "q": text(order.quantity),
         "p": text(order.price),
-        "P": text(_ZERO),
+        "P": text(order.stop_price),
         "F": text(_ZERO),
-        "g": -1,
+        "g": list_id_of(order),
         "C": order.client_id if is_cancel else "",
         "x": execution,
         "X": STATUSES[order.status],
@@ -241,16 +268,17 @@ def execution_report(change: OrderChange, event_ms: int, execution_id: int) -> d
         "T": change.time_ms,
         "t": trade.id if trade else -1,
         "I": execution_id,
-        "w": order.is_open and order.kind is not Kind.MARKET,
+        "w": is_working and (order.kind is not Kind.MARKET or order.trigger is not None),
         "m": trade.is_maker if trade else False,
         "M": False,
         "O": order.created_ms,
         "Z": text(order.executed_quote),
         "Y": text(trade.quote if trade else _ZERO),
         "Q": text(order.quote_requested),
-        "W": order.created_ms,
         "V": _SELF_TRADE,
     }
+    if order.working_ms is not None:
+        event["W"] = order.working_ms
     reason = _expiry(order).get("expiryReason") if change.is_end else None
     if reason:
         event["eR"] = reason

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from aristobot.simulator.accounts import Account
-from aristobot.simulator.binance import public, trading
+from aristobot.simulator.binance import order_lists, public, trading
 from aristobot.simulator.binance.calls import Access, Call, Endpoint
 from aristobot.simulator.binance.errors import (
     BinanceError,
@@ -34,7 +34,12 @@ ABORT_EXTENSION = "aristobot.abort"
 """Key in the ASGI scope's extensions: a function that cuts the TCP connection."""
 
 _log = logging.getLogger(__name__)
-_ENDPOINTS: dict[tuple[str, str], Endpoint] = {**public.ENDPOINTS, **trading.ENDPOINTS}
+_ENDPOINTS: dict[tuple[str, str], Endpoint] = {
+    **public.ENDPOINTS,
+    **trading.ENDPOINTS,
+    **order_lists.ENDPOINTS,
+}
+_PLACING = {("POST", "/api/v3/order"), ("POST", "/api/v3/orderList/oco")}
 _REMOVED = "/api/v3/userDataStream"
 _LARGEST_BODY = 64 * 1024
 _BODY_TIMEOUT_SECONDS = 10
@@ -243,7 +248,7 @@ class BinanceRest:
         now = self._exchange.clock.now_ms()
         used = str(self._limits.used_weight(request.address, now)).encode()
         answer.headers += [(b"x-mbx-used-weight", used), (b"x-mbx-used-weight-1m", used)]
-        if request.method == "POST" and request.path == "/api/v3/order" and request.api_key:
+        if (request.method, request.path) in _PLACING and request.api_key:
             ten, day = self._limits.order_counts(request.api_key, now)
             answer.headers += [
                 (b"x-mbx-order-count-10s", str(ten).encode()),

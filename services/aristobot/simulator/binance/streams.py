@@ -13,15 +13,22 @@ from collections.abc import Callable
 from typing import Any
 
 from aristobot.simulator.accounts import Account
+from aristobot.simulator.binance.list_rendering import list_status
 from aristobot.simulator.binance.rendering import (
     account_position,
     balance_updates,
     execution_report,
 )
-from aristobot.simulator.book import Change, OrderChange
+from aristobot.simulator.book import BalanceSet, Change, ListChange, OrderChange
 from aristobot.simulator.clock import Clock
 
 _LONGEST_QUEUE = 10_000
+
+
+def _account_of(change: Change) -> Account:
+    if isinstance(change, OrderChange):
+        return change.order.account
+    return change.list.account if isinstance(change, ListChange) else change.account
 
 
 class Connection:
@@ -74,7 +81,7 @@ class StreamHub:
         """The engine's listener."""
         if isinstance(change, OrderChange):
             self._execution_id += 1
-        account = change.order.account if isinstance(change, OrderChange) else change.account
+        account = _account_of(change)
         targets = [
             (connection, number)
             for connection in self._connections
@@ -88,7 +95,9 @@ class StreamHub:
 
     def _render(self, change: Change) -> list[dict[str, Any]]:
         now = self._clock.now_ms()
-        if not isinstance(change, OrderChange):
+        if isinstance(change, ListChange):
+            return [list_status(change, now)]
+        if isinstance(change, BalanceSet):
             assets = tuple(change.deltas)
             position = account_position(change.account, assets, now, change.time_ms)
             return [*balance_updates(change, now), position]

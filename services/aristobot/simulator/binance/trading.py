@@ -17,6 +17,7 @@ from aristobot.simulator.binance.errors import (
     unknown_order,
 )
 from aristobot.simulator.binance.exchange_info import rate_limits
+from aristobot.simulator.binance.list_rendering import list_cancelled
 from aristobot.simulator.binance.order_request import (
     ResponseType,
     new_client_id,
@@ -38,7 +39,7 @@ from aristobot.simulator.orders import Order, Refusal, Refused, Trade
 from aristobot.simulator.pairs import PAIRS
 
 _STANDARD_FEE = next(iter(PAIRS.values())).fee_rate
-_RENDER = {
+RENDER = {
     ResponseType.ACK: order_ack,
     ResponseType.RESULT: order_result,
     ResponseType.FULL: order_full,
@@ -70,7 +71,7 @@ def _commission(call: Call) -> dict[str, Any]:
 
 def _place(call: Call) -> dict[str, Any]:
     request = order_request(call.params)
-    render = _RENDER[response_type(call.params, request.kind)]
+    render = RENDER[response_type(call.params, request)]
     account = call.account
     call.limits.check_order(account.api_key, call.now_ms)
     try:
@@ -82,7 +83,7 @@ def _place(call: Call) -> dict[str, Any]:
 
 def _test_order(call: Call) -> dict[str, Any]:
     request = order_request(call.params)
-    response_type(call.params, request.kind)
+    response_type(call.params, request)
     try:
         call.exchange.check(call.account, request)
     except Refused as refused:
@@ -129,10 +130,14 @@ def _cancel(call: Call) -> dict[str, Any]:
         if order.is_open and order.status is not wanted[restriction]:
             raise BinanceError(-2011, "Order was not canceled due to cancel restrictions.")
     cancel_id = read.client_id(call.params, "newClientOrderId") or new_client_id()
+    its_list = call.exchange.book.open_list_of(order)
     try:
         call.exchange.cancel([order], cancel_id)
     except Refused as refused:
         raise from_refusal(refused.refusal) from refused
+    if its_list is not None:
+        # One leg takes the other with it, and the answer is the list's.
+        return list_cancelled(its_list, call.exchange.book.legs_of(its_list))
     return order_cancelled(order)
 
 
@@ -148,11 +153,14 @@ def _cancel_open_orders(call: Call) -> list[dict[str, Any]]:
     orders = list(call.account.open_orders.get(pair.symbol, {}).values())
     if not orders:
         raise from_refusal(Refusal.NOT_OPEN)
+    book = call.exchange.book
+    lists = {found.id: found for found in map(book.open_list_of, orders) if found is not None}
     call.exchange.cancel(orders, new_client_id())
-    return [order_cancelled(order) for order in orders]
+    alone = [order_cancelled(order) for order in orders if order.list_id not in lists]
+    return [*alone, *(list_cancelled(done, book.legs_of(done)) for done in lists.values())]
 
 
-def _window(call: Call) -> tuple[int | None, int | None]:
+def window(call: Call) -> tuple[int | None, int | None]:
     """`startTime` and `endTime`, at most 24 hours apart."""
     start, end = read.integer(call.params, "startTime"), read.integer(call.params, "endTime")
     if start is not None and end is not None:
@@ -167,7 +175,7 @@ def _all_orders(call: Call) -> list[dict[str, Any]]:
     pair = read.pair(call.params)
     count = read.limit(call.params, default=500, maximum=1_000)
     from_id = read.integer(call.params, "orderId")
-    start, end = _window(call)
+    start, end = window(call)
     orders: list[Order] = call.account.orders.get(pair.symbol, [])
     if from_id is not None:
         first = bisect_left(orders, from_id, key=lambda order: order.id)
@@ -185,7 +193,7 @@ def _my_trades(call: Call) -> list[dict[str, Any]]:
     count = read.limit(call.params, default=500, maximum=1_000)
     from_id = read.integer(call.params, "fromId")
     order_id = read.integer(call.params, "orderId")
-    start, end = _window(call)
+    start, end = window(call)
     trades = _trades_of(call, call.account, pair.symbol, order_id)
     if from_id is not None:
         first = bisect_left(trades, from_id, key=lambda trade: trade.id)
