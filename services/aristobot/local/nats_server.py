@@ -106,12 +106,15 @@ def _quoted(text: str) -> str:
 
 async def answers(port: int) -> bool:
     """Whether a NATS server with JetStream says hello there. Raises `OSError` when none listens."""
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(HOST, port), _CONNECT_SECONDS)
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        reader, writer = await asyncio.open_connection(HOST, port)
     try:
-        line = await asyncio.wait_for(reader.readline(), _CONNECT_SECONDS)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            line = await reader.readline()
     finally:
         writer.close()
         with contextlib.suppress(OSError):  # the server may have closed it first
-            await asyncio.wait_for(writer.wait_closed(), _CONNECT_SECONDS)
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await writer.wait_closed()
     verb, _, info = line.partition(b" ")
     return verb == b"INFO" and bool(json.loads(info).get("jetstream"))

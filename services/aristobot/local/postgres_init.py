@@ -213,7 +213,8 @@ async def _command(run_as: RunAs, program: Path, *arguments: str, stdin: bytes =
         start_new_session=True,
     )
     try:
-        raw, _ = await asyncio.wait_for(process.communicate(stdin), _COMMAND_SECONDS)
+        async with asyncio.timeout(_COMMAND_SECONDS):
+            raw, _ = await process.communicate(stdin)
     except TimeoutError as error:
         raise Misconfigured(
             f"{program.name} did not end within {_COMMAND_SECONDS:g} s: is the disk very slow?"

@@ -161,7 +161,8 @@ async def accepts(binaries: Path, port: int) -> bool:
         stdin=asyncio.subprocess.DEVNULL,
     )
     try:
-        return await asyncio.wait_for(process.wait(), _PROBE_SECONDS) == 0
+        async with asyncio.timeout(_PROBE_SECONDS):
+            return await process.wait() == 0
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

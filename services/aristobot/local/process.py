@@ -90,7 +90,8 @@ async def terminate(process: Process, spec: ProcessSpec, timeout_seconds: float)
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(spec.stop_signal)
     with contextlib.suppress(TimeoutError):  # then it is killed below
-        await asyncio.wait_for(process.wait(), max(timeout_seconds, 0.01))
+        async with asyncio.timeout(max(timeout_seconds, 0.01)):
+            await process.wait()
     # Also after an orderly end: a child of its own may have outlived it.
     await end_family(process.pid, family)
     await process.wait()

@@ -194,9 +194,11 @@ class Bus:
         """Flush what was published and disconnect; never longer than three seconds."""
         self._is_closing = True
         with contextlib.suppress(*_AWAY):  # the server may be gone: then nothing can be flushed
-            await asyncio.wait_for(self._client.flush(timeout=1), 1.5)
+            async with asyncio.timeout(1.5):
+                await self._client.flush(timeout=1)
         with contextlib.suppress(*_AWAY):
-            await asyncio.wait_for(self._client.close(), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._client.close()
 
     async def publish(
         self,
@@ -341,7 +343,8 @@ class Bus:
                 await asyncio.sleep(0.2)
             finally:
                 with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
-                    await asyncio.wait_for(pull.unsubscribe(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await pull.unsubscribe()
 
     async def _ensure_consumer(
         self, stream: Stream, subject: str, durable: str, *, only_new: bool

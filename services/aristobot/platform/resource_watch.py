@@ -32,9 +32,8 @@ async def watch_resources(database_url: str, wake: Callable[[], None]) -> None:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _, ended=ended: ended.set())
         try:
-            await asyncio.wait_for(
-                connection.add_listener(CHANNEL, lambda *_: wake()), _CONNECT_SECONDS
-            )
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await connection.add_listener(CHANNEL, lambda *_: wake())
             wake()
             await ended.wait()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
