@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
+    BUCKETS,
     CANDLES,
     DECISIONS,
     ENGINE_EVENTS_CONSUMER,
@@ -66,7 +67,7 @@ def ingress() -> NatsRole:
     return _role(
         "ingress",
         publish=(*WEBHOOKS.subjects, *_verify(WEBHOOKS), *_read_buckets()),
-        subscribe=_bucket_notices(),
+        subscribe=_bucket_notices(TOKENS_BUCKET, BROKERS_BUCKET),
     )
 
 
@@ -93,7 +94,10 @@ def engine() -> NatsRole:
             *_read_buckets(),
             *_read_bucket(STRATEGIES_BUCKET),
         ),
-        subscribe=(_ANY_ENGINE_QUERY, *_bucket_notices(STRATEGIES_BUCKET)),
+        subscribe=(
+            _ANY_ENGINE_QUERY,
+            *_bucket_notices(TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET),
+        ),
         response_seconds=_RESPONSE_SECONDS,
     )
 
@@ -110,7 +114,7 @@ def heartbeat() -> NatsRole:
             *_read_bucket(BROKERS_BUCKET),
             *_read_bucket(STRATEGIES_BUCKET),
         ),
-        subscribe=_bucket_notices(STRATEGIES_BUCKET),
+        subscribe=_bucket_notices(BROKERS_BUCKET, STRATEGIES_BUCKET),
     )
 
 
@@ -192,7 +196,7 @@ def admin() -> NatsRole:
         ),
         subscribe=(
             *ORDER_EVENTS.subjects,
-            *_bucket_notices(STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET),
+            *_bucket_notices(*BUCKETS),
         ),
     )
 
@@ -247,6 +251,6 @@ def _read_buckets() -> tuple[str, ...]:
     return (*_read_bucket(TOKENS_BUCKET), *_read_bucket(BROKERS_BUCKET))
 
 
-def _bucket_notices(*more: str) -> tuple[str, ...]:
+def _bucket_notices(*buckets: str) -> tuple[str, ...]:
     """A bucket's writes are plain messages too, and tell the mirrors when to read again."""
-    return tuple(f"$KV.{bucket}.>" for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, *more))
+    return tuple(f"$KV.{bucket}.>" for bucket in buckets)

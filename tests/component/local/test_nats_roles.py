@@ -20,7 +20,15 @@ from nats.js.kv import KeyValue
 
 from aristobot.contracts import nats_roles
 from aristobot.contracts.nats_roles import NatsRole
-from aristobot.contracts.streams import BUCKETS, ENGINE_EVENTS_CONSUMER, STREAMS
+from aristobot.contracts.streams import (
+    BROKERS_BUCKET,
+    BUCKETS,
+    ENGINE_EVENTS_CONSUMER,
+    STRATEGIES_BUCKET,
+    STRATEGY_STATUS_BUCKET,
+    STREAMS,
+    TOKENS_BUCKET,
+)
 from aristobot.local.supervisor import Supervisor
 from aristobot.platform.bus import Bus
 from aristobot.platform.kv_mirror import KvMirror
@@ -199,11 +207,19 @@ async def test_a_gateway_answers_queries(roles: Roles, role: NatsRole) -> None:
     assert gateway.refused == []
 
 
-@pytest.mark.parametrize("role", [nats_roles.ingress(), nats_roles.engine()])
-async def test_the_buckets_can_be_read_and_watched(roles: Roles, role: NatsRole) -> None:
+_READS = {
+    nats_roles.ingress(): {TOKENS_BUCKET, BROKERS_BUCKET},
+    nats_roles.engine(): {TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET},
+    nats_roles.heartbeat(): {BROKERS_BUCKET, STRATEGIES_BUCKET},
+    nats_roles.runner(): {STRATEGIES_BUCKET},
+}
+
+
+@pytest.mark.parametrize("role", _READS, ids=lambda role: role.name)
+async def test_its_buckets_can_be_read_and_watched(roles: Roles, role: NatsRole) -> None:
     admin = await roles.connect(nats_roles.admin())
     reader = await roles.connect(role)
-    for bucket in BUCKETS:
+    for bucket in sorted(_READS[role]):
         written = await admin.js.key_value(bucket)
         await written.put("demo.demo", b"1")
         read = await reader.js.key_value(bucket)
@@ -219,6 +235,37 @@ async def test_the_buckets_can_be_read_and_watched(roles: Roles, role: NatsRole)
             await read.put("demo.demo", b"3")
         assert await reader.is_refused(f"$KV.{bucket}.demo.demo")
     assert [text for text in reader.refused if "$kv." not in text.lower()] == []
+
+
+async def test_the_runner_tells_how_strategies_fare_and_nothing_else(roles: Roles) -> None:
+    runner = await roles.connect(nats_roles.runner())
+    statuses = await runner.js.key_value(STRATEGY_STATUS_BUCKET)
+    await statuses.put("demo.ema", b"1")
+    assert (await statuses.get("demo.ema")).value == b"1"
+    assert runner.refused == []
+    for subject in (
+        "orders.commands.demo.demo",
+        "webhooks.received.demo.demo",
+        "candles.closed.binance.BTCUSDT.1m",
+        f"$KV.{BROKERS_BUCKET}.demo.demo",
+        f"$KV.{STRATEGIES_BUCKET}.demo.ema",
+        "$JS.API.STREAM.DELETE.DECISIONS",
+    ):
+        assert await runner.is_refused(subject), subject
+
+
+async def test_the_heartbeat_tells_the_market_and_nothing_else(roles: Roles) -> None:
+    heartbeat = await roles.connect(nats_roles.heartbeat())
+    ack = await heartbeat.js.publish("candles.closed.binance.BTCUSDT.1m", b"1", timeout=2)
+    assert ack.stream == "CANDLES"
+    assert heartbeat.refused == []
+    for subject in (
+        "orders.commands.demo.demo",
+        "strategies.decided.demo.demo.ema",
+        f"$KV.{BROKERS_BUCKET}.demo.demo",
+        "$JS.API.STREAM.DELETE.CANDLES",
+    ):
+        assert await heartbeat.is_refused(subject), subject
 
 
 async def test_a_watch_of_many_entries_is_not_held_up(roles: Roles) -> None:
