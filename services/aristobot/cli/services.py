@@ -64,6 +64,14 @@ def gateway(
     run_service("gateway", lambda settings, stop: serve(settings, broker, stop))
 
 
+def runner() -> None:
+    """Run the users' strategies, each in a sealed process."""
+    from aristobot.platform.lifecycle import run_service
+    from aristobot.runner.server import serve
+
+    run_service("runner", serve)
+
+
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8889,
@@ -118,5 +126,5 @@ def migrate() -> None:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (ingress, engine, gateway, api, simulator, migrate):
+    for command in (ingress, engine, runner, gateway, api, simulator, migrate):
         app.command(rich_help_panel=_PANEL)(command)

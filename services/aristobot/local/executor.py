@@ -1,9 +1,10 @@
-"""Turns Broker resources into what runs: the embedded counterpart of the operator.
+"""Turns resources into what runs: the embedded counterpart of the operator.
 
 One pass (`reconcile`) compares the stored resources with the processes, tokens and broker records
 there are, and makes them equal; it is safe to repeat and ends with a true status on every broker.
 A pass runs on every announced change and every few seconds. Deliberately not here: what a broker
-needs to run (`contracts.workload`), and keeping processes alive (`local.supervisor`).
+needs to run (`contracts.workload`), active strategies (`local.strategies`), and keeping processes
+alive (`local.supervisor`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets as random
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -28,7 +27,12 @@ from aristobot.contracts.resources import (
     SecretDocument,
     SimulatedAccount,
 )
-from aristobot.contracts.streams import BROKERS_BUCKET, TOKENS_BUCKET, BrokerKey
+from aristobot.contracts.streams import (
+    BROKERS_BUCKET,
+    STRATEGY_STATUS_BUCKET,
+    TOKENS_BUCKET,
+    BrokerKey,
+)
 from aristobot.contracts.workload import (
     OWNER_WEBHOOK_SECRET,
     credentials_secret,
@@ -39,6 +43,8 @@ from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.local import parts
 from aristobot.local.parts import Surroundings
 from aristobot.local.process import ProcessSpec
+from aristobot.local.status import report_ready
+from aristobot.local.strategies import ActiveStrategies
 from aristobot.local.supervisor import Phase, Supervisor
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
@@ -70,8 +76,12 @@ class Executor:
     ) -> None:
         self._store = store
         self._supervisor = supervisor
+        self._bus = bus
         self._tokens = Bucket(bus, TOKENS_BUCKET)
         self._brokers = Bucket(bus, BROKERS_BUCKET)
+        self._strategies = ActiveStrategies(
+            store=store, supervisor=supervisor, bus=bus, around=around
+        )
         self._around = around
         self._issue_credentials = issue_credentials
         self._slots: dict[str, int] = {}
@@ -83,6 +93,7 @@ class Executor:
         self._wake.set()
 
     async def run(self) -> None:
+        await self._bus.notice(f"$KV.{STRATEGY_STATUS_BUCKET}.>", self.wake)
         async with self._simulator:
             while True:
                 self._wake.clear()
@@ -131,6 +142,7 @@ class Executor:
         await self._tokens.keep_only(set(tokens))
         await self._brokers.make_equal(records)
         await self._tokens.make_equal(tokens)
+        await self._strategies.reconcile(stored)
 
     async def _remove_others(self, running: set[str]) -> None:
         for state in self._supervisor.states():
@@ -218,36 +230,4 @@ class Executor:
     async def _report(
         self, resource: StoredResource, *, ready: bool, reason: str, text: str
     ) -> None:
-        """Write the Ready condition when it differs from what stands there."""
-        before = _ready_condition(resource.status)
-        condition = {
-            "type": "Ready",
-            "status": "True" if ready else "False",
-            "reason": reason,
-            "message": text,
-            "observedGeneration": resource.generation,
-        }
-        if before is not None and all(before.get(k) == v for k, v in condition.items()):
-            return
-        same = before is not None and before.get("status") == condition["status"]
-        since = before["lastTransitionTime"] if before and same else _now()
-        await self._store.set_status(
-            resource.owner,
-            resource.kind,
-            resource.name,
-            {
-                "observedGeneration": resource.generation,
-                "conditions": [{**condition, "lastTransitionTime": since}],
-            },
-        )
-
-
-def _ready_condition(status: Mapping[str, Any]) -> dict[str, Any] | None:
-    for condition in status.get("conditions", ()):
-        if condition.get("type") == "Ready":
-            return dict(condition)
-    return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        await report_ready(self._store, resource, ready=ready, reason=reason, text=text)

@@ -53,6 +53,10 @@ class Ports:
     def engine_admin(self) -> int:
         return self.base + 5
 
+    @property
+    def runner_admin(self) -> int:
+        return self.base + 6
+
     def gateway_admin(self, slot: int) -> int:
         """`slot` counts the gateways from 0."""
         return self.base + _FIRST_GATEWAY_OFFSET + slot

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from aristobot.local.layout import Layout, Ports
 from aristobot.local.process import ProcessSpec
 from aristobot.platform import settings
+from aristobot.platform.sandbox.availability import ALLOW_UNSEALED
 
 HOST = "127.0.0.1"
 
@@ -32,6 +33,7 @@ _INHERITED = (
     "HTTPS_PROXY",
     "NO_PROXY",
     settings.LOG_LEVEL,
+    ALLOW_UNSEALED,
 )
 #: Services are stopped before the servers that they talk to.
 SERVICE_STAGE = 2
@@ -101,14 +103,17 @@ def _probe(port: int, path: str) -> Callable[[], Awaitable[bool]]:
 
 async def answers_ok(port: int, path: str) -> bool:
     """Whether GET `path` on the local `port` answers 200. Raises OSError when nobody listens."""
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(HOST, port), 1.0)
+    async with asyncio.timeout(1.0):
+        reader, writer = await asyncio.open_connection(HOST, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-        status = await asyncio.wait_for(reader.readline(), 2.5)
+        async with asyncio.timeout(2.5):
+            status = await reader.readline()
     finally:
         writer.close()
         with contextlib.suppress(OSError, TimeoutError):  # the other side may have closed it
-            await asyncio.wait_for(writer.wait_closed(), 1.0)
+            async with asyncio.timeout(1.0):
+                await writer.wait_closed()
     return b" 200 " in status
 
 
@@ -130,6 +135,17 @@ def engine(around: Surroundings) -> ProcessSpec:
         "engine",
         ("engine",),
         around.environment("engine", database=True, admin_port=port),
+        probe_port=port,
+    )
+
+
+def runner(around: Surroundings) -> ProcessSpec:
+    port = around.ports.runner_admin
+    return service(
+        around,
+        "runner",
+        ("runner",),
+        around.environment("runner", database=False, admin_port=port),
         probe_port=port,
     )
 

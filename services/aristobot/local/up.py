@@ -268,6 +268,7 @@ class Platform:
         for role in (
             nats_roles.ingress(),
             nats_roles.engine(),
+            nats_roles.runner(),
             nats_roles.api(),
             nats_roles.admin(),
         ):

@@ -52,6 +52,13 @@ SIGNAL_TO_ORDER_SECONDS = Histogram(
     buckets=_ORDER_BUCKETS,
     registry=REGISTRY,
 )
+CANDLE_TO_DECISION_SECONDS = Histogram(
+    "aristobot_candle_to_decision_seconds",
+    "From a candle's publication to the decision that a strategy made on it.",
+    ["broker"],
+    buckets=_ORDER_BUCKETS,
+    registry=REGISTRY,
+)
 ORDER_TO_ACK_SECONDS = Histogram(
     "aristobot_order_to_ack_seconds",
     "From sending an order to the exchange's answer.",

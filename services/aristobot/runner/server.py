@@ -1,0 +1,39 @@
+"""The runner process: its connection, the strategies, its admin face. It has no database."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aristobot.contracts.nats_roles import runner as runner_role
+from aristobot.platform.admin_server import serve_admin
+from aristobot.platform.bus import Bus
+from aristobot.platform.sandbox.availability import ALLOW_UNSEALED
+from aristobot.platform.settings import ServiceSettings, optional
+from aristobot.runner.service import Runner
+
+
+async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
+    """Run the active strategies until `stop` is set."""
+    bus = await Bus.connect(
+        settings.nats_url,
+        name="runner",
+        credentials=settings.nats_credentials,
+        inbox_prefix=runner_role().inbox_prefix,
+    )
+    runner = Runner(bus, allow_unsealed=optional(ALLOW_UNSEALED) == "1")
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            if settings.admin_port is not None:
+                tasks.create_task(
+                    serve_admin("127.0.0.1", settings.admin_port, runner.problems, stop),
+                    name="admin",
+                )
+            working = [
+                tasks.create_task(runner.run(), name="runner"),
+                tasks.create_task(bus.lost(), name="bus"),
+            ]
+            await stop.wait()
+            for task in working:
+                task.cancel()
+    finally:
+        await bus.close()
