@@ -22,7 +22,7 @@ import httpx
 from nats.aio.msg import Msg
 
 from aristobot.cli import main
-from aristobot.engine import webhook_worker
+from aristobot.engine import handover, strategy_worker, webhook_worker
 from aristobot.exchanges.binance.client import BinanceClient
 from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.outcomes import Outcomes
@@ -115,7 +115,8 @@ wrap(Outcomes, "_record_end", before="end-before", after="end-after")
 wrap(Transactions, "announce", after="record-within")
 wrap(Bus, "publish", before="publish-before", after="publish-after")
 wrap(webhook_worker.WebhookWorker, "_commit", before="commit-before", after="commit-after")
-wrap(webhook_worker, "enqueue", after="commit-within")
+wrap(strategy_worker.StrategyWorker, "_commit", before="commit-before", after="commit-after")
+wrap(handover, "enqueue", after="commit-within")
 wrap(Msg, "ack", before="ack-before", after="ack-after", settle=True)
 
 if __name__ == "__main__":

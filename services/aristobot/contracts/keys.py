@@ -102,6 +102,14 @@ def manual_decision_id(owner: str, active_strategy: str, asked_at: datetime) -> 
     return _uuid("manual-decision", owner, active_strategy, asked_at.isoformat())
 
 
+def unproven_decision_id(subject: str, stream_sequence: int) -> str:
+    """The row id of a decision whose own id is not the function of its fields, a UUID.
+
+    Recorded under the id it claims, it could take the place of the one that the id belongs to.
+    """
+    return _uuid("unproven-decision", subject, str(stream_sequence))
+
+
 def decision_command_id(decision_id: str) -> str:
     """The id of the order command that a decision leads to, a UUID."""
     return _uuid("decision-command", decision_id)

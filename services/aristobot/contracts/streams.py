@@ -93,6 +93,8 @@ STRATEGY_STATUS_BUCKET = "strategy_status"
 BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET)
 
 ENGINE_EVENTS_CONSUMER = "engine_events"
+#: Every broker's `engine_query_subject`.
+ENGINE_QUERIES = "engine.query.*.*"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,7 +4,7 @@ The engine's last pure step before an order command. Amounts are rounded towards
 than is free), limit prices to the tick in the user's favour: a buy down, a sell up. An order that
 would break a bound is refused and not bent to fit, because a silently smaller order is not the
 one that was asked for. Codes: not_trading, nothing_free, nothing_held, bad_percent, bad_price,
-too_small, too_large, above_limit.
+too_small, too_large, above_limit, not_enough.
 
 Deliberately not here: the position (a sale is of what is free to sell), fees, and the price a
 market order will get; `price` is the latest one and only an estimate there.
@@ -12,7 +12,7 @@ market order will get; `price` is the latest one and only an estimate there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context, Decimal, localcontext
 
 from aristobot.core.errors import Refused
@@ -85,6 +85,42 @@ def size_market_sell(
         notional = quantity * price
         _check_bounds(rules, rules.market, quantity, notional, max_notional, is_market=True)
         return Sized(quantity, None, None, notional)
+
+
+def size_market_spend(
+    rules: SymbolRules,
+    free_quote: Decimal,
+    amount: Decimal,
+    price: Decimal,
+    *,
+    max_notional: Decimal | None = None,
+) -> Sized:
+    """Spend `amount` of the quote currency at market. More than is free is refused, never cut.
+
+    Raises `Refused`.
+    """
+    with localcontext(_CONTEXT):
+        _check(rules, _HUNDRED, price)
+        if amount > free_quote:
+            raise Refused(
+                "not_enough",
+                f"{_plain(amount)} {rules.quote} is to be spent and {_plain(free_quote)} is free",
+            )
+    return size_market_buy(rules, amount, _HUNDRED, price, max_notional=max_notional)
+
+
+def is_sellable(rules: SymbolRules, quantity: Decimal, price: Decimal) -> bool:
+    """Whether the exchange would take a sale of `quantity` (base) at market for its size."""
+    if quantity <= 0:
+        return False
+    try:
+        # A position can be sold in parts, so the largest order is no bound to it.
+        bounds = replace(rules.market, maximum=None)
+        unbounded = replace(rules, is_trading=True, market=bounds, max_notional=None)
+        size_market_sell(unbounded, quantity, _HUNDRED, price)
+    except Refused:
+        return False
+    return True
 
 
 def size_limit_buy(

@@ -1,4 +1,7 @@
-"""The engine's SQL: webhooks, signals, positions. Each method runs in the caller's transaction."""
+"""The engine's SQL: webhooks, signals, decisions, positions.
+
+Each method runs in the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,55 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+import asyncpg
+from sqlalchemy import Column, bindparam, select, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aristobot.contracts.messages import OrderEvent, WebhookReceived
+from aristobot.contracts.messages import Decision, OrderEvent, WebhookReceived
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.positions import Executed, Exit, Position, PositionState
 from aristobot.engine.decision import Verdict
+from aristobot.engine.strategy_decision import Ruling
 from aristobot.platform.statements import Statement
-from aristobot.platform.tables import position_orders, positions, signals, webhooks
+from aristobot.platform.tables import decisions, position_orders, positions, signals, webhooks
 
-_LOOK_BACK = Statement(
-    select(
-        select(webhooks.c.id)
-        .where(webhooks.c.id == bindparam("webhook_id"))
-        .exists()
-        .label("is_recorded"),
-        select(webhooks.c.command_id)
-        .where(
-            webhooks.c.owner == bindparam("owner"),
-            webhooks.c.broker == bindparam("broker"),
-            webhooks.c.command_id.is_not(None),
+
+def _look_back(recorded: Column[str]) -> Statement:
+    """Whether the row of `recorded` is there, and the broker's newest command of either kind."""
+    newest = union_all(
+        *(
+            select(
+                select(table.c.command_id, table.c.processed_at)
+                .where(
+                    table.c.owner == bindparam("owner"),
+                    table.c.broker == bindparam("broker"),
+                    table.c.command_id.is_not(None),
+                )
+                .order_by(order.desc())
+                .limit(1)
+                .subquery()
+            )
+            for table, order in (
+                (webhooks, webhooks.c.stream_sequence),
+                (decisions, decisions.c.processed_at),
+            )
         )
-        .order_by(webhooks.c.stream_sequence.desc())
-        .limit(1)
-        .scalar_subquery()
-        .label("last_command"),
+    ).subquery()
+    return Statement(
+        select(
+            select(recorded).where(recorded == bindparam("id")).exists().label("is_recorded"),
+            select(newest.c.command_id)
+            .order_by(newest.c.processed_at.desc())
+            .limit(1)
+            .scalar_subquery()
+            .label("last_command"),
+        )
     )
-)
+
+
+_LOOK_BACK_WEBHOOK = _look_back(webhooks.c.id)
+_LOOK_BACK_DECISION = _look_back(decisions.c.id)
 _CLAIM_SIGNAL = Statement(
     insert(signals).on_conflict_do_nothing().returning(signals.c.webhook_id),
     columns=("owner", "signal_key", "webhook_id"),
@@ -43,16 +66,18 @@ _WEBHOOK_COLUMNS = tuple(column.name for column in webhooks.c if column.name != 
 _INSERT_WEBHOOK = Statement(
     insert(webhooks).on_conflict_do_nothing().returning(webhooks.c.id), columns=_WEBHOOK_COLUMNS
 )
-_LOCK_POSITION = Statement(
-    select(positions)
-    .where(
-        positions.c.owner == bindparam("owner"),
-        positions.c.broker == bindparam("broker"),
-        positions.c.symbol == bindparam("symbol"),
-        positions.c.holder == bindparam("holder"),
-    )
-    .with_for_update()
+_DECISION_COLUMNS = tuple(column.name for column in decisions.c if column.name != "processed_at")
+_INSERT_DECISION = Statement(
+    insert(decisions).on_conflict_do_nothing().returning(decisions.c.id), columns=_DECISION_COLUMNS
 )
+_position = select(positions).where(
+    positions.c.owner == bindparam("owner"),
+    positions.c.broker == bindparam("broker"),
+    positions.c.symbol == bindparam("symbol"),
+    positions.c.holder == bindparam("holder"),
+)
+_READ_POSITION = Statement(_position)
+_LOCK_POSITION = Statement(_position.with_for_update())
 _POSITION_VALUES = (
     "state",
     "quantity",
@@ -108,14 +133,36 @@ class Holding:
         }
 
 
-async def look_back(
+@dataclass(frozen=True, slots=True)
+class LookBack:
+    """What has happened before a message: is it recorded, which command was the broker's last."""
+
+    is_recorded: bool
+    last_command: str | None
+
+
+async def look_back_webhook(
     connection: AsyncConnection, key: BrokerKey, webhook_id: str
-) -> tuple[bool, str | None]:
-    """Whether the webhook is recorded, and the newest command that this broker's webhooks gave."""
-    (row,) = await _LOOK_BACK.rows(
-        connection, webhook_id=webhook_id, owner=key.owner, broker=key.broker
-    )
-    return row["is_recorded"], row["last_command"]
+) -> LookBack:
+    return await _looked_back(_LOOK_BACK_WEBHOOK, connection, key, webhook_id)
+
+
+async def look_back_decision(
+    connection: AsyncConnection, key: BrokerKey, decision_id: str
+) -> LookBack:
+    return await _looked_back(_LOOK_BACK_DECISION, connection, key, decision_id)
+
+
+async def last_command(connection: AsyncConnection, key: BrokerKey) -> str | None:
+    """The broker's newest command, whether of a webhook or of a decision."""
+    return (await _looked_back(_LOOK_BACK_DECISION, connection, key, "")).last_command
+
+
+async def _looked_back(
+    statement: Statement, connection: AsyncConnection, key: BrokerKey, identifier: str
+) -> LookBack:
+    (row,) = await statement.rows(connection, id=identifier, owner=key.owner, broker=key.broker)
+    return LookBack(row["is_recorded"], row["last_command"])
 
 
 async def claim_signal(
@@ -174,9 +221,53 @@ async def insert_webhook(
     return await _INSERT_WEBHOOK.row(connection, **row) is not None
 
 
+async def insert_decision(
+    connection: AsyncConnection,
+    *,
+    key: BrokerKey,
+    row_id: str,
+    decision: Decision,
+    ruling: Ruling,
+    trace_id: str,
+    traceparent: str | None,
+) -> bool:
+    """Record the decision; False when it is recorded already."""
+    inserted = await _INSERT_DECISION.row(
+        connection,
+        id=row_id,
+        owner=key.owner,
+        broker=key.broker,
+        active_strategy=decision.active_strategy,
+        symbol=decision.symbol,
+        timeframe=decision.timeframe.value,
+        candle_close=decision.candle_close,
+        side=decision.side.value,
+        quote_amount=decision.quote_amount,
+        stop_loss=decision.stop_loss and decision.stop_loss.model_dump(mode="json"),
+        take_profit=decision.take_profit and decision.take_profit.model_dump(mode="json"),
+        asked_by=decision.asked_by.value,
+        decided_at=decision.decided_at,
+        outcome=ruling.outcome.value,
+        code=ruling.code,
+        reason=ruling.reason,
+        command_id=ruling.command.command_id if ruling.command else None,
+        trace_id=trace_id,
+        traceparent=traceparent,
+    )
+    return inserted is not None
+
+
+async def read_position(connection: AsyncConnection, holding: Holding) -> Position:
+    """The position as it stands at this moment."""
+    return _position_of(await _READ_POSITION.row(connection, **holding.columns()))
+
+
 async def lock_position(connection: AsyncConnection, holding: Holding) -> Position:
     """Read the position and keep others from changing it until the transaction ends."""
-    row = await _LOCK_POSITION.row(connection, **holding.columns())
+    return _position_of(await _LOCK_POSITION.row(connection, **holding.columns()))
+
+
+def _position_of(row: asyncpg.Record | None) -> Position:
     if row is None:
         return Position()
     return Position(

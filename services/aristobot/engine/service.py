@@ -1,7 +1,8 @@
-"""The engine's process: one webhook worker per broker, and one worker for order events.
+"""The engine's process: webhooks and decisions of every broker, order events, and questions.
 
-Brokers come and go with the `brokers` bucket. A broker that is gone keeps its worker until its
-last accepted webhook is recorded (as rejected: there is no such broker), also after a restart.
+Brokers come and go with the `brokers` bucket, strategies with theirs. A broker that is gone keeps
+its workers until its last message is recorded (as rejected: there is no such broker), also after a
+restart.
 """
 
 from __future__ import annotations
@@ -9,33 +10,46 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from aristobot.contracts.directory import BrokerRecord
+from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
+from aristobot.contracts.messages import Message
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
+    DECISIONS,
     ENGINE_EVENTS_CONSUMER,
+    ENGINE_QUERIES,
     ORDER_EVENTS,
     ORDERS,
+    STRATEGIES_BUCKET,
     UNROUTED,
     WEBHOOKS,
     BrokerKey,
+    decisions_consumer,
+    decisions_subject,
     engine_consumer,
     webhook_subject,
 )
 from aristobot.core.errors import Retryable
+from aristobot.engine.broker_workers import BrokerQueue, BrokerWorkers
 from aristobot.engine.event_worker import EventWorker
 from aristobot.engine.gateway_client import GatewayClient
-from aristobot.engine.webhook_worker import WebhookWorker, producer_of
-from aristobot.platform.bus import Bus
+from aristobot.engine.handover import producer_of
+from aristobot.engine.queries import Queries
+from aristobot.engine.strategy_worker import StrategyWorker
+from aristobot.engine.webhook_worker import WebhookWorker
+from aristobot.platform.bus import Bus, Handler
 from aristobot.platform.db import Database
 from aristobot.platform.kv_mirror import KvMirror
 from aristobot.platform.outbox import OutboxPublisher
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_CHECK_SECONDS = 1.0
+_WEBHOOKS = BrokerQueue(WEBHOOKS, webhook_subject, engine_consumer)
+_DECISIONS = BrokerQueue(DECISIONS, decisions_subject, decisions_consumer)
+_Record = TypeVar("_Record", bound=Message)
 
 
 class Engine:
@@ -46,18 +60,26 @@ class Engine:
         self._database = database
         self._outbox = OutboxPublisher(database, bus, ORDERS)
         self._gateway = GatewayClient(bus)
-        self._records: dict[BrokerKey, BrokerRecord] = {}
-        self._workers: dict[BrokerKey, asyncio.Task[None]] = {}
-        self._changed = asyncio.Event()
-        self._mirror = KvMirror(bus, BROKERS_BUCKET, on_change=self._load)
+        self._brokers: dict[BrokerKey, BrokerRecord] = {}
+        self._strategies: dict[tuple[str, str], ActiveStrategyRecord] = {}
+        self._broker_mirror = KvMirror(bus, BROKERS_BUCKET, on_change=self._load_brokers)
+        self._strategy_mirror = KvMirror(bus, STRATEGIES_BUCKET, on_change=self._load_strategies)
+        self._webhooks = BrokerWorkers(
+            bus, _WEBHOOKS, handler=self._webhook_handler, prepare=self._publish_left_over
+        )
+        self._decisions = BrokerWorkers(
+            bus, _DECISIONS, handler=self._decision_handler, prepare=self._prepare_decisions
+        )
 
     async def problems(self) -> list[str]:
         """What keeps the engine from working now; empty when ready."""
         found = []
         if not self._bus.is_connected:
             found.append("NATS is not connected")
-        if not self._mirror.is_loaded:
+        if not self._broker_mirror.is_loaded:
             found.append("the brokers are not loaded yet")
+        if not self._strategy_mirror.is_loaded:
+            found.append("the strategies are not loaded yet")
         try:
             await self._database.ping()
         except Retryable as error:
@@ -65,9 +87,12 @@ class Engine:
         return found
 
     async def run(self) -> None:
+        queries = Queries(self._database, self._gateway, self._brokers)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._mirror.run(), name="brokers mirror")
-            tasks.create_task(self._follow_brokers(tasks), name="follow brokers")
+            tasks.create_task(self._broker_mirror.run(), name="brokers mirror")
+            tasks.create_task(self._strategy_mirror.run(), name="strategies mirror")
+            tasks.create_task(self._webhooks.run(), name="webhooks")
+            tasks.create_task(self._decisions.run(), name="decisions")
             tasks.create_task(
                 self._bus.consume(
                     ORDER_EVENTS,
@@ -77,83 +102,42 @@ class Engine:
                 ),
                 name="order events",
             )
+            await self._bus.serve_all(ENGINE_QUERIES, queries.respond, tasks)
 
-    def _load(self, entries: Mapping[str, bytes]) -> None:
-        records = {}
-        for key, value in entries.items():
-            try:
-                record = BrokerRecord.model_validate_json(value)
-            except ValidationError:
-                logger.exception("broker record can't be read", extra={"bucket_key": key})
-                continue
-            records[record.key] = record
-        self._records = records
-        self._changed.set()
+    def _load_brokers(self, entries: Mapping[str, bytes]) -> None:
+        self._brokers.clear()
+        self._brokers |= {r.key: r for r in _records(BrokerRecord, entries)}
+        self._decisions.want(self._brokers)
+        # A webhook that names no broker of its owner's is recorded as well.
+        self._webhooks.want(
+            {*self._brokers, *(BrokerKey(key.owner, UNROUTED) for key in self._brokers)}
+        )
 
-    async def _follow_brokers(self, tasks: asyncio.TaskGroup) -> None:
-        """Keep a worker running for every broker, and for every consumer left behind."""
-        await self._mirror.wait_loaded()
-        left_behind = await self._consumers_left_behind()
-        while True:
-            self._changed.clear()
-            wanted = set(self._records)
-            wanted |= {BrokerKey(key.owner, UNROUTED) for key in self._records}
-            for key in wanted | left_behind:
-                running = self._workers.get(key)
-                if running is None or running.done():
-                    self._workers[key] = tasks.create_task(
-                        self._work(key), name=f"webhooks of {key}"
-                    )
-            left_behind = set()
-            await self._changed.wait()
+    def _load_strategies(self, entries: Mapping[str, bytes]) -> None:
+        self._strategies = {(r.owner, r.name): r for r in _records(ActiveStrategyRecord, entries)}
 
-    async def _consumers_left_behind(self) -> set[BrokerKey]:
-        while True:
-            try:
-                names = await self._bus.consumer_names(WEBHOOKS)
-                break
-            except Retryable as error:
-                logger.warning("consumers can't be listed", extra={"error": str(error)})
-                await asyncio.sleep(1.0)
-        found = set()
-        for name in names:
-            role, _, rest = name.partition("_")
-            owner, _, broker = rest.partition("_")
-            if role == "engine" and owner and broker:
-                found.add(BrokerKey(owner, broker))
-        return found
-
-    def _is_wanted(self, key: BrokerKey) -> bool:
-        if key.broker == UNROUTED:
-            return any(known.owner == key.owner for known in self._records)
-        return key in self._records
-
-    async def _work(self, key: BrokerKey) -> None:
-        worker = WebhookWorker(
+    def _webhook_handler(self, key: BrokerKey) -> Handler:
+        return WebhookWorker(
             key,
             database=self._database,
             outbox=self._outbox,
             gateway=self._gateway,
-            record=lambda: self._records.get(key),
-        )
-        logger.info("worker started", extra={"broker": str(key)})
+            record=lambda: self._brokers.get(key),
+        ).handle
+
+    def _decision_handler(self, key: BrokerKey) -> Handler:
+        return StrategyWorker(
+            key,
+            database=self._database,
+            outbox=self._outbox,
+            gateway=self._gateway,
+            broker=lambda: self._brokers.get(key),
+            strategy=lambda name: self._strategies.get((key.owner, name)),
+        ).handle
+
+    async def _prepare_decisions(self, key: BrokerKey) -> None:
+        await self._strategy_mirror.wait_loaded()
         await self._publish_left_over(key)
-        consuming = asyncio.create_task(
-            self._bus.consume(WEBHOOKS, webhook_subject(key), engine_consumer(key), worker.handle),
-            name=f"consume {key}",
-        )
-        try:
-            while True:
-                done, _ = await asyncio.wait([consuming], timeout=_DRAIN_CHECK_SECONDS)
-                if done:
-                    await consuming  # it never returns, so this raises what ended it
-                if not self._is_wanted(key) and await self._is_drained(key):
-                    break
-        finally:
-            consuming.cancel()
-            await asyncio.wait([consuming], timeout=5.0)
-        await self._bus.delete_consumer(WEBHOOKS, engine_consumer(key))
-        logger.info("worker ended, its broker is gone", extra={"broker": str(key)})
 
     async def _publish_left_over(self, key: BrokerKey) -> None:
         """Publish what a crash left in the outbox before anything new is decided."""
@@ -165,8 +149,13 @@ class Engine:
                 logger.warning("outbox waits", extra={"broker": str(key), "error": str(error)})
                 await asyncio.sleep(error.after_seconds)
 
-    async def _is_drained(self, key: BrokerKey) -> bool:
+
+def _records(model: type[_Record], entries: Mapping[str, bytes]) -> list[_Record]:
+    """The records of a bucket; one that can't be read is logged and left out."""
+    found = []
+    for key, value in entries.items():
         try:
-            return not await self._bus.consumer_pending(WEBHOOKS, engine_consumer(key))
-        except Retryable:
-            return False
+            found.append(model.model_validate_json(value))
+        except ValidationError:
+            logger.exception("record can't be read", extra={"bucket_key": key})
+    return found

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import BrokerRecord
 from aristobot.contracts.keys import webhook_id as make_webhook_id
-from aristobot.contracts.messages import CommandEnvelope, WebhookReceived
-from aristobot.contracts.streams import BrokerKey, command_subject
+from aristobot.contracts.messages import WebhookReceived
+from aristobot.contracts.streams import BrokerKey
 from aristobot.core.errors import Refused, Retryable
 from aristobot.engine import repository
 from aristobot.engine.decision import (
@@ -34,21 +34,17 @@ from aristobot.engine.decision import (
     repeat,
 )
 from aristobot.engine.gateway_client import GatewayClient
+from aristobot.engine.handover import hand_over, holding_of, producer_of
 from aristobot.platform import metrics, telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
-from aristobot.platform.outbox import OutboxMessage, OutboxPublisher, enqueue
+from aristobot.platform.outbox import OutboxPublisher
 
 logger = logging.getLogger(__name__)
 
 #: After this many unexpected errors, about 20 s, a webhook is recorded as failed, so that it blocks
 #: no other for ever; long enough for a cause outside of us to pass.
 _MAX_FAILURES = 10
-
-
-def producer_of(key: BrokerKey) -> str:
-    """The outbox queue of a broker's commands."""
-    return f"engine:{key}"
 
 
 class WebhookWorker:
@@ -103,12 +99,10 @@ class WebhookWorker:
 
     async def _process(self, identifier: str, sequence: int, webhook: WebhookReceived) -> None:
         async with self._database.transaction(self._key.owner) as connection:
-            is_recorded, last_command = await repository.look_back(
-                connection, self._key, identifier
-            )
-        if is_recorded:
+            before = await repository.look_back_webhook(connection, self._key, identifier)
+        if before.is_recorded:
             return
-        verdict = await self._decide(identifier, webhook, last_command)
+        verdict = await self._decide(identifier, webhook, before.last_command)
         await self._commit(identifier, sequence, webhook, verdict)
 
     async def _decide(
@@ -151,23 +145,10 @@ class WebhookWorker:
                 )
                 command = verdict.command
                 if command is not None and recorded:
-                    holding = repository.Holding(key, command.symbol, command.holder)
-                    position = await repository.lock_position(connection, holding)
-                    await repository.save_position(
-                        connection, holding, verdict.begin(position), webhook.received_at
+                    position = await repository.lock_position(connection, holding_of(command))
+                    await hand_over(
+                        connection, command, verdict.begin(position), webhook.received_at
                     )
-                    with telemetry.producer_span(names.ORDERS_COMMANDS) as carrier:
-                        await enqueue(
-                            connection,
-                            owner=key.owner,
-                            producer=producer_of(key),
-                            message=OutboxMessage(
-                                subject=command_subject(key),
-                                message_id=command.command_id,
-                                payload=CommandEnvelope(command=command).encode(),
-                                headers=carrier,
-                            ),
-                        )
             span.set_attribute(names.DECISION, verdict.outcome.value)
             if verdict.reason is not None:
                 span.set_attribute(names.REASON, verdict.reason)

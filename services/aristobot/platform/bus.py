@@ -79,6 +79,8 @@ class Delivery:
 
 Handler = Callable[[Delivery], Awaitable[None]]
 Responder = Callable[[bytes, Mapping[str, str]], Awaitable[bytes]]
+#: The same for a subject with wildcards; what was asked on comes first.
+SubjectResponder = Callable[[str, bytes, Mapping[str, str]], Awaitable[bytes]]
 
 
 class Bus:
@@ -257,9 +259,15 @@ class Bus:
 
     async def serve(self, subject: str, respond: Responder, tasks: asyncio.TaskGroup) -> None:
         """Answer requests on `subject`, each in its own task of `tasks`."""
+        await self.serve_all(subject, lambda _, data, headers: respond(data, headers), tasks)
+
+    async def serve_all(
+        self, subject: str, respond: SubjectResponder, tasks: asyncio.TaskGroup
+    ) -> None:
+        """The same on a subject with wildcards: `respond` is given what was asked on."""
 
         async def answer(message: Msg) -> None:
-            reply = await respond(message.data, message.headers or {})
+            reply = await respond(message.subject, message.data, message.headers or {})
             with contextlib.suppress(*_AWAY):  # the asker has a timeout and asks again
                 await message.respond(reply)
 

@@ -40,6 +40,12 @@ WEBHOOK_ANSWERS = Counter(
 WEBHOOKS = Counter(
     "aristobot_webhooks", "Webhooks recorded, by outcome.", ["outcome"], registry=REGISTRY
 )
+DECISIONS = Counter(
+    "aristobot_decisions",
+    "Decisions of strategies recorded, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 WEBHOOK_DUPLICATES = Counter(
     "aristobot_webhook_duplicates",
     "Re-sent copies that the stream already had.",

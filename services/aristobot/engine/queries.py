@@ -1,0 +1,97 @@
+"""Answers what a strategy may know of its account: its own position, and the free quote balance.
+
+Served to the runner for every broker there is. What another holder has is never told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+
+from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.directory import BrokerRecord
+from aristobot.contracts.messages import (
+    QueryFailure,
+    QueryReply,
+    StrategyContext,
+    StrategyContextQuery,
+    strategy_holder,
+)
+from aristobot.contracts.streams import BrokerKey, broker_of
+from aristobot.core.errors import AristobotError, Misconfigured, Refused, Retryable
+from aristobot.core.sizing import is_sellable
+from aristobot.engine import repository
+from aristobot.engine.gateway_client import GatewayClient
+from aristobot.engine.repository import Holding
+from aristobot.platform import telemetry
+from aristobot.platform.db import Database
+
+logger = logging.getLogger(__name__)
+
+
+class Queries:
+    """`brokers`: the records as they are now."""
+
+    def __init__(
+        self,
+        database: Database,
+        gateway: GatewayClient,
+        brokers: Mapping[BrokerKey, BrokerRecord],
+    ) -> None:
+        self._database = database
+        self._gateway = gateway
+        self._brokers = brokers
+
+    async def respond(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bytes:
+        """Answer one request; whatever goes wrong becomes a failure that says so."""
+        with telemetry.consumer_span(names.ENGINE_QUERY, headers, kind=SpanKind.SERVER):
+            try:
+                key = broker_of(subject)
+                query = StrategyContextQuery.model_validate_json(data)
+                telemetry.annotate(broker=str(key), strategy=query.active_strategy)
+                return QueryReply(context=await self._context(key, query)).encode()
+            except AristobotError as error:
+                failure = QueryFailure(
+                    code=error.code if isinstance(error, Refused) else "unavailable",
+                    message=str(error),
+                    is_final=isinstance(error, Refused | Misconfigured),
+                )
+            except ValidationError:
+                failure = QueryFailure(
+                    code="bad_query", message="the query can't be read", is_final=True
+                )
+            except Exception as error:
+                # The boundary of a request: the asker gets an answer, the log gets the traceback.
+                logger.exception("query failed")
+                failure = QueryFailure(
+                    code="internal",
+                    message=f"the engine failed: {type(error).__name__}",
+                    is_final=False,
+                )
+            return QueryReply(failure=failure).encode()
+
+    async def _context(self, key: BrokerKey, query: StrategyContextQuery) -> StrategyContext:
+        if key not in self._brokers:
+            # Not final: the asker may know a new broker a moment before us.
+            raise Retryable(f"the engine knows no broker {key}")
+        holding = Holding(key, query.symbol, strategy_holder(query.active_strategy))
+        async with self._database.transaction(key.owner) as connection:
+            position = await repository.read_position(connection, holding)
+            last_command = await repository.last_command(connection, key)
+        # With an order of its own under way the strategy decides nothing: no need to wait for it.
+        after = None if position.has_order_under_way else last_command
+        account = await self._gateway.sizing(key, query.symbol, after)
+        # What is too little to be sold is none: the strategy could do nothing with it.
+        is_held = is_sellable(account.rules.to_rules(), position.quantity, account.price)
+        return StrategyContext(
+            quantity=position.quantity if is_held else Decimal(0),
+            entry_price=position.entry_price if is_held else None,
+            stop_loss_price=position.stop_loss.price if is_held else None,
+            take_profit_price=position.take_profit.price if is_held else None,
+            has_order_under_way=position.has_order_under_way,
+            free_quote=account.free_quote,
+        )

@@ -1,0 +1,213 @@
+"""Processes one broker's decisions of strategies, in order, each exactly once in effect.
+
+The strategies' counterpart of `webhook_worker`: one transaction records the decision, moves the
+strategy's position and writes the order command to the outbox; the command is then published, and
+only then is the decision acknowledged. Killed anywhere, the same decision comes again and either
+finds its row (and publishes what is left) or does it all anew, with the same ids. Two runners'
+equal decisions have one id, so the second finds the first one's row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
+from aristobot.contracts.keys import unproven_decision_id
+from aristobot.contracts.messages import Decision
+from aristobot.contracts.streams import BrokerKey, decision_subject
+from aristobot.core.errors import Refused, Retryable
+from aristobot.core.positions import Position
+from aristobot.engine import repository
+from aristobot.engine.decision import Outcome
+from aristobot.engine.gateway_client import GatewayClient
+from aristobot.engine.handover import hand_over, holding_of, producer_of
+from aristobot.engine.repository import Holding
+from aristobot.engine.strategy_decision import Actionable, Ruling, expire, judge, refuse, rule
+from aristobot.platform import metrics, telemetry
+from aristobot.platform.bus import Delivery
+from aristobot.platform.db import Database
+from aristobot.platform.outbox import OutboxPublisher
+
+logger = logging.getLogger(__name__)
+
+#: As for webhooks: after this many unexpected errors a decision is recorded as failed.
+_MAX_FAILURES = 10
+#: How far our mirror of the strategies may be behind the runner's.
+_MIRROR_LAG = timedelta(seconds=2)
+_AGAIN_SECONDS = 0.2
+
+
+class StrategyWorker:
+    """One broker's. `broker` and `strategy` give the records as they are now; None: gone."""
+
+    def __init__(
+        self,
+        key: BrokerKey,
+        *,
+        database: Database,
+        outbox: OutboxPublisher,
+        gateway: GatewayClient,
+        broker: Callable[[], BrokerRecord | None],
+        strategy: Callable[[str], ActiveStrategyRecord | None],
+    ) -> None:
+        self._key = key
+        self._database = database
+        self._outbox = outbox
+        self._gateway = gateway
+        self._broker = broker
+        self._strategy = strategy
+        self._failures: Counter[int] = Counter()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Process one decision. Raises `Retryable` when it has to come again."""
+        decision = self._read(delivery)
+        if decision is None:
+            return
+        with telemetry.consumer_span(
+            names.STRATEGIES_DECIDED,
+            delivery.headers,
+            {
+                names.NATS_DELIVERY_COUNT: delivery.attempt,
+                names.BROKER: str(self._key),
+                names.STRATEGY: decision.active_strategy,
+                names.SYMBOL: decision.symbol,
+                names.SIDE: decision.side.value,
+                names.DECISION_ID: decision.decision_id,
+            },
+        ):
+            try:
+                await self._process(decision, delivery)
+            except Retryable:
+                raise
+            except Exception as error:
+                # A fault of ours, as in `webhook_worker`: tried again, then recorded as failed.
+                self._failures[delivery.sequence] += 1
+                if self._failures[delivery.sequence] < _MAX_FAILURES:
+                    raise
+                logger.exception("decision failed", extra={"decision_id": decision.decision_id})
+                ruling = Ruling(
+                    Outcome.FAILED,
+                    "internal",
+                    f"an internal error: {type(error).__name__}",
+                    is_proven=False,
+                )
+                await self._commit(decision, delivery, ruling, None)
+            del self._failures[delivery.sequence]
+            await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
+
+    def _read(self, delivery: Delivery) -> Decision | None:
+        """The decision; None for what isn't one, or came on a subject other than its own.
+
+        The subject is what the server allowed its sender, so it is the one to believe.
+        """
+        try:
+            decision = Decision.model_validate_json(delivery.data)
+            if decision_subject(decision.key, decision.active_strategy) == delivery.subject:
+                return decision
+            problem = "it is not of the strategy on whose subject it came"
+        except ValidationError as error:
+            problem = f"it can't be read: {error.error_count()} errors"
+        logger.error(
+            "decision dropped",
+            extra={"subject": delivery.subject, "sequence": delivery.sequence, "error": problem},
+        )
+        metrics.DECISIONS.labels(outcome="dropped").inc()
+        return None
+
+    async def _process(self, decision: Decision, delivery: Delivery) -> None:
+        judged = judge(
+            decision,
+            self._strategy(decision.active_strategy),
+            self._broker(),
+            delivery.stored_at,
+        )
+        if isinstance(judged, Ruling):
+            if not judged.is_proven and _age(delivery) < _MIRROR_LAG:
+                # The runner may know a new strategy a moment before us.
+                raise Retryable(judged.reason or "not proven", after_seconds=_AGAIN_SECONDS)
+            await self._commit(decision, delivery, judged, None)
+            return
+        holding = Holding(self._key, decision.symbol, judged.holder)
+        async with self._database.transaction(self._key.owner) as connection:
+            before = await repository.look_back_decision(
+                connection, self._key, decision.decision_id
+            )
+            position = await repository.read_position(connection, holding)
+        if before.is_recorded:
+            return
+        ruling = await self._rule(judged, position, before.last_command)
+        await self._commit(decision, delivery, ruling, position)
+
+    async def _rule(
+        self, actionable: Actionable, position: Position, last_command: str | None
+    ) -> Ruling:
+        decision = actionable.decision
+        try:
+            account = await self._gateway.sizing(self._key, decision.symbol, last_command)
+        except Refused as refusal:
+            return refuse(refusal)
+        except Retryable as error:
+            if _is_over(actionable):
+                return expire(str(error))
+            raise
+        if _is_over(actionable):
+            return expire("the decisions before it")
+        return rule(actionable, position, account)
+
+    async def _commit(
+        self, decision: Decision, delivery: Delivery, ruling: Ruling, seen: Position | None
+    ) -> None:
+        """Record the ruling. `seen`: the position that it rests on, if it rests on one."""
+        row_id = decision.decision_id
+        if not ruling.is_proven:
+            row_id = unproven_decision_id(delivery.subject, delivery.sequence)
+        with telemetry.client_span(names.RECORD_DECISION) as span:
+            async with self._database.transaction(self._key.owner) as connection:
+                recorded = await repository.insert_decision(
+                    connection,
+                    key=self._key,
+                    row_id=row_id,
+                    decision=decision,
+                    ruling=ruling,
+                    trace_id=telemetry.current_trace_id(),
+                    traceparent=telemetry.current_traceparent(),
+                )
+                if not recorded:
+                    return
+                command = ruling.command
+                if command is not None:
+                    position = await repository.lock_position(connection, holding_of(command))
+                    if position != seen:
+                        raise Retryable("the position has moved meanwhile", after_seconds=0.0)
+                    await hand_over(
+                        connection, command, ruling.begin(position), decision.decided_at
+                    )
+            span.set_attribute(names.DECISION, ruling.outcome.value)
+            if ruling.reason is not None:
+                span.set_attribute(names.REASON, ruling.reason)
+        metrics.DECISIONS.labels(outcome=ruling.outcome.value).inc()
+        logger.info(
+            "decision recorded",
+            extra={
+                "decision_id": row_id,
+                "broker": str(self._key),
+                "strategy": decision.active_strategy,
+                "outcome": ruling.outcome.value,
+                "code": ruling.code,
+                "client_order_id": command.client_order_id if command else None,
+            },
+        )
+
+
+def _age(delivery: Delivery) -> timedelta:
+    return datetime.now(UTC) - delivery.stored_at
+
+
+def _is_over(actionable: Actionable) -> bool:
+    return datetime.now(UTC) > actionable.valid_until
