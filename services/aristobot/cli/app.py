@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from aristobot import __version__
-from aristobot.cli import orders, platform, resources, services, traces, webhooks
+from aristobot.cli import orders, platform, resources, services, strategies, traces, webhooks
 
 app = typer.Typer(
     name="aristobot",
@@ -31,5 +31,5 @@ def _root(
     """Options of `aristobot` itself."""
 
 
-for module in (platform, resources, webhooks, orders, traces, services):
+for module in (platform, resources, strategies, webhooks, orders, traces, services):
     module.register(app)

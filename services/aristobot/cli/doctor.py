@@ -27,6 +27,7 @@ from aristobot.contracts.streams import (
 from aristobot.core.errors import AristobotError, Misconfigured
 from aristobot.platform.bus import Bus
 from aristobot.platform.db import EVERY_OWNER
+from aristobot.platform.sandbox.availability import verdict
 from aristobot.platform.schema import require_current_schema
 
 _MAX_OFFSET_MS = 1000.0
@@ -68,6 +69,8 @@ async def examine(data: Path) -> list[Check]:
                 checks += await _bus_checks(bus, brokers)
         except AristobotError as error:
             checks.append(Check("nats", False, str(error)))
+    sealing = verdict()
+    checks.append(Check("sealed strategies", sealing.sealed, sealing.sentence))
     return checks
 
 

@@ -41,6 +41,7 @@ from aristobot.platform.migrate import migrate
 from aristobot.platform.nats_auth import Trust, create_trust, issue_role, write_private
 from aristobot.platform.resource_store import PostgresResourceStore
 from aristobot.platform.resource_watch import watch_resources
+from aristobot.platform.sandbox.availability import verdict
 from aristobot.platform.secrets import SecretStore, load_keys
 from aristobot.platform.waiting import patiently
 
@@ -353,6 +354,9 @@ class Platform:
         for state in supervisor.states():
             if not state.ready:
                 self._say(Line(state.name, "not ready yet: see `aristobot status`"))
+        sealing = verdict()
+        if not sealing.sealed:
+            self._say(Line("strategies", sealing.sentence))
         token = (await store.read_secret(demo.OWNER, webhook_secret(demo.BROKER))).get("token")
         if self._options.with_demo and token is not None:
             self._say(Line("webhook", f"http://{parts.HOST}:{self._ports.ingress}/webhook/{token}"))

@@ -42,6 +42,8 @@ class StrategyFailed(AristobotError):
     ) -> None:
         super().__init__(message if line is None else f"line {line}: {message}")
         self.reason = reason
+        #: The message without the line.
+        self.plain = message
         self.line = line
         self.printed = printed
 

@@ -49,6 +49,7 @@ from aristobot.runner.framing import (
 _END_SECONDS = 2.0
 _LOAD_SECONDS = 20.0
 _WARM_SECONDS = 20.0
+_MEMORY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class SealedStrategy:
         #: Set by the zygote's host when the process has ended; None: the zygote was lost with it.
         self.ended: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()
         self._last_open: datetime | None = None
+        #: When it was measured, and what.
+        self._memory: tuple[float, int | None] = (-_MEMORY_SECONDS, None)
 
     @property
     def is_alive(self) -> bool:
@@ -144,13 +147,18 @@ class SealedStrategy:
             raise
 
     def memory_bytes(self) -> int | None:
-        """What the process alone costs: its own pages, and its share of the shared ones."""
+        """What the process costs: its own pages, and its share of the shared ones.
+
+        Measured at most twice a minute, because the kernel takes milliseconds to add it up.
+        """
         if not self.is_alive:
             return None
-        with contextlib.suppress(psutil.Error, OSError):
-            memory = psutil.Process(self.pid).memory_full_info()
-            return int(getattr(memory, "pss", memory.rss))
-        return None
+        now = asyncio.get_running_loop().time()
+        measured_at, memory = self._memory
+        if now - measured_at >= _MEMORY_SECONDS:
+            memory = _memory_of(self.pid)
+            self._memory = (now, memory)
+        return memory
 
     async def close(self) -> None:
         """End the process, whatever it does."""
@@ -234,6 +242,13 @@ class SealedStrategy:
 async def open_channel(end: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The host's end of the socket pair, as streams."""
     return await asyncio.open_unix_connection(sock=end)
+
+
+def _memory_of(pid: int) -> int | None:
+    with contextlib.suppress(psutil.Error, OSError):
+        memory = psutil.Process(pid).memory_full_info()
+        return int(getattr(memory, "pss", memory.rss))
+    return None
 
 
 def _why(exit_code: int) -> StrategyFailed:

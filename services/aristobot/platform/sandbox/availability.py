@@ -5,7 +5,9 @@ For `aristobot doctor` and `aristobot up`. It only asks; nothing is restricted b
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aristobot.platform.sandbox import landlock, libc, seccomp
@@ -31,6 +33,37 @@ def available() -> tuple[Mechanism, ...]:
 def has_wall() -> bool:
     """Whether strategies can be sealed at all: at least one of seccomp and Landlock is there."""
     return seccomp.is_available() or landlock.version() > 0
+
+
+def unsealed_is_allowed(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user lets strategies run where nothing seals them."""
+    return environment.get(ALLOW_UNSEALED) == "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`sealed`: a strategy reaches no file of the user's, no network and no other process."""
+
+    sealed: bool
+    sentence: str
+
+
+def verdict(environment: Mapping[str, str] = os.environ) -> Verdict:
+    """How strategies are sealed here, and what is missing, in a sentence."""
+    mechanisms = available()
+    there = [each.name for each in mechanisms if each.available]
+    lacking = [each.sentence for each in mechanisms if not each.available]
+    # seccomp alone closes all files; Landlock alone leaves processes and UDP open.
+    sealed = seccomp.is_available()
+    parts = [f"strategies are sealed by {' and '.join(there)}"] if sealed else []
+    parts += lacking
+    if not has_wall():
+        parts.append(
+            f"they run all the same, because {ALLOW_UNSEALED}=1"
+            if unsealed_is_allowed(environment)
+            else f"so no strategy is run unless you set {ALLOW_UNSEALED}=1"
+        )
+    return Verdict(sealed, "; ".join(parts))
 
 
 def _seccomp() -> Mechanism:
