@@ -324,11 +324,15 @@ class CandlesQuery(Message):
 
 
 class SizingQuery(Message):
-    """Ask a gateway for what sizing needs, as it stands once `after_command` is settled."""
+    """Ask a gateway for what sizing needs, as it stands once `after_command` is settled.
+
+    What the stops and targets of `holder` keep locked counts as free: its sale cancels them.
+    """
 
     kind: Literal["sizing"] = "sizing"
     symbol: str
     after_command: str | None = None
+    holder: str = WEBHOOK_HOLDER
 
 
 class AccountQuery(Message):

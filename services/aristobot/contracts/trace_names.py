@@ -32,6 +32,8 @@ WRITE_INTENT: Final = "db write intent"
 RECORD_OUTCOME: Final = "db record outcome"
 RESOLVE_UNKNOWN: Final = "resolve unknown order"
 APPLY_FILL: Final = "apply fill"
+PROTECT: Final = "protect position"
+CLEAR_FOR_SALE: Final = "clear for sale"
 
 SEND: Final = "send"
 PROCESS: Final = "process"

@@ -88,12 +88,23 @@ def cover(
         target_price = _target_price(target, entry_price, rules)
         if stop_price is not None and stop_price <= 0:
             return Uncovered("bad_level", "the stop comes to a price of nothing")
-        quantity = _lots(held, rules)
         reference = entry_price or stop_price or target_price or _ZERO
-        dust = _dust(quantity, reference, rules)
-        if dust is not None:
-            return Uncovered("dust", dust)
+        quantity = sellable(held, reference, rules)
+        if isinstance(quantity, Uncovered):
+            return quantity
         return Cover(quantity, stop_price, target_price)
+
+
+def sellable(held: Decimal, price: Decimal, rules: SymbolRules) -> Decimal | Uncovered:
+    """The whole lots in `held` base, worth `price` each, if the exchange takes an order of them."""
+    with localcontext(_CONTEXT):
+        if held <= 0:
+            return Uncovered("nothing_left", "nothing is left to protect")
+        # A stop is bound by both rules: LOT_SIZE, and MARKET_LOT_SIZE once it triggers.
+        step = max(rules.limit.step or _ZERO, rules.market.step or _ZERO)
+        quantity = _floor(held, step)
+        dust = _dust(quantity, price, rules)
+        return quantity if dust is None else Uncovered("dust", dust)
 
 
 def _is_fraction(aim: Aim | None) -> bool:
@@ -117,12 +128,6 @@ def _target_price(aim: Aim | None, entry: Decimal | None, rules: SymbolRules) ->
         price = entry * (_ONE + aim.value)
     floored = _floor(price, rules.price_tick)
     return floored if floored == price else floored + (rules.price_tick or _FINEST)
-
-
-def _lots(held: Decimal, rules: SymbolRules) -> Decimal:
-    # A stop is bound by both rules: LOT_SIZE, and MARKET_LOT_SIZE once it triggers.
-    step = max(rules.limit.step or _ZERO, rules.market.step or _ZERO)
-    return _floor(held, step)
 
 
 def _dust(quantity: Decimal, price: Decimal, rules: SymbolRules) -> str | None:

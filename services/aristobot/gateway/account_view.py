@@ -179,6 +179,10 @@ class AccountView:
             raise Refused("unknown_symbol", f"{symbol} is not traded on this exchange")
         return rules
 
+    def known_rules(self, symbol: str) -> SymbolRules | None:
+        """The symbol's rules as they were last read; None if it isn't traded."""
+        return self._symbols.get(symbol)
+
     async def load_symbols(self) -> None:
         self._symbols = await self._client.symbols()
         self._symbols_read_at = time.monotonic()

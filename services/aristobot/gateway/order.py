@@ -10,24 +10,63 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from aristobot.contracts.messages import Amount, Level, Protection
 from aristobot.core.orders import OrderStatus, OrderType, Side
+from aristobot.core.protection import Aim
 from aristobot.exchanges.port import OrderRequest
+
+
+class Anchor(Protection):
+    """A holder's stop and target, and what it held when `moved` was the sum of its orders so far.
+
+    What is held at any later time follows from the orders alone (`core.protection.holding`).
+    """
+
+    moved: Amount = Decimal(0)
+
+    @property
+    def stop(self) -> Aim | None:
+        return _aim(self.stop_loss)
+
+    @property
+    def target(self) -> Aim | None:
+        return _aim(self.take_profit)
+
+
+def _aim(level: Level | None) -> Aim | None:
+    return Aim(level.value, is_fraction=level.kind == "fraction") if level else None
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An intent row as the gateway works with it."""
+    """An intent row as the gateway works with it.
+
+    `protects`: the command whose execution a stop, target or closing sale of ours protects.
+    `list_id` binds a stop and its target; it is theirs at the exchange, too.
+    """
 
     command_id: str
     request: OrderRequest
     status: OrderStatus
     executed_quantity: Decimal
+    executed_quote: Decimal
     exchange_order_id: str | None
     asked_by: str
     attempt: int
     sent_timestamp_ms: int
     valid_until: datetime | None
     traceparent: str | None
+    source_id: str
+    caused_at: datetime
+    holder: str
+    anchor: Anchor | None
+    protects: str | None
+    list_id: str | None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it is wanted and was never sent. Only `gateway.protector` lets it be sent."""
+        return self.attempt == 0
 
     @classmethod
     def of(cls, row: Mapping[str, Any] | RowMapping) -> Order:
@@ -41,13 +80,21 @@ class Order:
                 quantity=row["quantity"],
                 quote_quantity=row["quote_quantity"],
                 price=row["price"],
+                stop_price=row["stop_price"],
             ),
             status=OrderStatus(row["status"]),
             executed_quantity=row["executed_quantity"],
+            executed_quote=row["executed_quote"],
             exchange_order_id=row["exchange_order_id"],
             asked_by=row["asked_by"],
             attempt=row["attempt"],
             sent_timestamp_ms=row["sent_timestamp_ms"],
             valid_until=row["valid_until"],
             traceparent=row["traceparent"],
+            source_id=row["source_id"],
+            caused_at=row["caused_at"],
+            holder=row["holder"],
+            anchor=Anchor.model_validate(row["protection"]) if row["protection"] else None,
+            protects=row["protects"],
+            list_id=row["list_id"],
         )

@@ -57,6 +57,8 @@ INSERT_INTENT = Statement(
         "valid_until",
         "trace_id",
         "traceparent",
+        "holder",
+        "protection",
     ),
 )
 

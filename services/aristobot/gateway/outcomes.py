@@ -1,7 +1,8 @@
 """What the exchange says of our orders, merged into their rows.
 
 Every later word is merged (`core.orders.is_progress`), so repeated and overtaking reports are
-harmless. Each change is one transaction with its fills, its journal row and its event.
+harmless. Each change is one transaction with its fills, its journal row, its event, and the stop
+and target that follow from an order's end.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from decimal import Decimal
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aristobot.core.orders import OrderStatus, is_progress
-from aristobot.exchanges.port import Fill, HttpCall, OrderReport
+from aristobot.core.orders import OrderStatus, OrderType, is_final, is_progress
+from aristobot.exchanges.port import WOULD_TRIGGER, Fill, HttpCall, OrderReport
 from aristobot.gateway import order_statements as sql
 from aristobot.gateway.order import Order
+from aristobot.gateway.protection_book import ProtectionBook
 from aristobot.gateway.transactions import Transactions
 from aristobot.platform.tables import orders
 
 logger = logging.getLogger(__name__)
 
+_ZERO = Decimal(0)
+
 
 class Outcomes:
     """One broker's."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, protection: ProtectionBook) -> None:
         self._tx = transactions
+        self._protection = protection
         self._key = transactions.key
 
     async def record_report(
@@ -78,23 +83,35 @@ class Outcomes:
                 None,
                 at=report.updated_at,
             )
-            return Order.of(row) if row is not None else None
+            now = Order.of(row) if row is not None else None
+            if now is not None and is_final(now.status):
+                await self._protection.order_ended(connection, now)
+            return now
 
     async def record_refusal(
-        self, order: Order, code: str, reason: str, *, call: HttpCall | None, purpose: str
+        self,
+        orders: Sequence[Order],
+        code: str,
+        reason: str,
+        *,
+        call: HttpCall | None,
+        purpose: str,
     ) -> None:
-        """The exchange said no, or it never had the order and it is too late to send it."""
-        await self._record_end(order, OrderStatus.REJECTED, code, reason, call, purpose)
+        """The exchange said no, or it never had the order and it is too late to send it.
+
+        `orders`: one, or the two of a pair that were sent in one request.
+        """
+        await self._record_end(orders, OrderStatus.REJECTED, code, reason, call, purpose)
 
     async def record_unknown(
-        self, order: Order, reason: str, *, call: HttpCall | None, purpose: str
+        self, orders: Sequence[Order], reason: str, *, call: HttpCall | None, purpose: str
     ) -> None:
         """Nobody knows; the resolver takes it from here."""
-        await self._record_end(order, OrderStatus.UNKNOWN, "unknown", reason, call, purpose)
+        await self._record_end(orders, OrderStatus.UNKNOWN, "unknown", reason, call, purpose)
 
     async def _record_end(
         self,
-        order: Order,
+        orders: Sequence[Order],
         status: OrderStatus,
         code: str,
         reason: str,
@@ -102,14 +119,35 @@ class Outcomes:
         purpose: str,
     ) -> None:
         async with self._tx.writing() as connection:
-            await self._tx.journal(connection, order, call, purpose)
+            await self._tx.journal(connection, orders[0], call, purpose)
             is_ours = await self._tx.has_lease(connection)
             # What a gateway that was held up and replaced meanwhile concludes from its own attempt
             # says nothing of its successor's. Its call is in the journal all the same.
-            if is_ours and await self._end_attempt(connection, order, status, code, reason):
-                await self._tx.announce(connection, order, status, Decimal(0), Decimal(0), reason)
+            ended = [
+                order
+                for order in orders
+                if is_ours and await self._end_attempt(connection, order, status, code, reason)
+            ]
+            for order in ended:
+                await self._tx.announce(connection, order, status, _ZERO, _ZERO, reason)
+            if ended and status is OrderStatus.REJECTED:
+                await self._follow_refusal(connection, ended[0], code, reason)
         if not is_ours:
             raise self._tx.fenced()
+
+    async def _follow_refusal(
+        self, connection: AsyncConnection, order: Order, code: str, reason: str
+    ) -> None:
+        if order.protects is None:
+            await self._protection.order_ended(connection, order)
+        elif code == WOULD_TRIGGER and order.request.type is not OrderType.MARKET:
+            # The market has passed the stop (or the target) before it was there: so be it.
+            await self._protection.plan_close(connection, order)
+        else:
+            logger.error(
+                "the exchange refuses to protect a position",
+                extra={"protects": order.protects, "code": code, "reason": reason},
+            )
 
     async def _end_attempt(
         self,

@@ -25,6 +25,7 @@ from aristobot.contracts.messages import (
 from aristobot.core.errors import AristobotError, Misconfigured, Refused
 from aristobot.exchanges.port import ExchangeClient
 from aristobot.gateway.account_view import AccountView
+from aristobot.gateway.protection_book import ProtectionBook
 from aristobot.gateway.settlement import Settlement
 from aristobot.platform import telemetry
 
@@ -33,11 +34,16 @@ logger = logging.getLogger(__name__)
 
 class Queries:
     def __init__(
-        self, client: ExchangeClient, account: AccountView, settlement: Settlement
+        self,
+        client: ExchangeClient,
+        account: AccountView,
+        settlement: Settlement,
+        protection: ProtectionBook,
     ) -> None:
         self._client = client
         self._account = account
         self._settlement = settlement
+        self._protection = protection
 
     async def respond(self, data: bytes, headers: Mapping[str, str]) -> bytes:
         """Answer one request; whatever goes wrong becomes a failure that says so."""
@@ -80,9 +86,11 @@ class Queries:
             await self._settlement.wait(query.after_command)
         balances = await self._account.balances()
         base, quote = balances.get(rules.base), balances.get(rules.quote)
+        # A sale cancels the holder's own stops and targets first, so what they lock can be sold.
+        ours = await self._protection.locked(query.symbol, query.holder)
         return SizingReply(
             rules=SymbolRulesMessage.from_rules(rules),
-            free_base=base.free if base else 0,
+            free_base=base.free + min(base.locked, ours) if base else 0,
             free_quote=quote.free if quote else 0,
             price=await self._account.price(query.symbol),
         )

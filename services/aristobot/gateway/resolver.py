@@ -26,7 +26,9 @@ _LOOK_AGAIN_SECONDS = 1.0
 _SWEEP_SECONDS = 5.0
 #: When a working order is looked at again: the stream tells of a resting one, and a stream that
 #: lost a message without breaking would go unnoticed.
-_PATIENCE_SECONDS = {OrderType.MARKET: 3.0, OrderType.LIMIT: 60.0}
+_PATIENCE_SECONDS = {
+    order_type: 3.0 if order_type is OrderType.MARKET else 60.0 for order_type in OrderType
+}
 
 
 class Resolver:

@@ -5,13 +5,15 @@ leaves; it is signed with the intent's timestamp, so the exchange itself refuses
 has passed. The outcome is accepted, rejected, or UNKNOWN; an UNKNOWN order is looked up by its
 client order id until the exchange has spoken (`resolve`). It is sent again only after the
 exchange has said that it doesn't know the order, at a time when the first request can't be taken
-any more. Nothing else sends.
+any more. Nothing else sends. A stop and its target are one request: they are sent, refused and
+sent again together, and each is looked up by its own client order id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,6 +25,7 @@ from aristobot.exchanges.port import (
     Answer,
     ExchangeClient,
     ExchangeRefused,
+    OrderListRequest,
     OrderReport,
     UnknownOutcome,
 )
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 #: Beyond the window: for the error of our estimate of the exchange's clock, and for the time an
 #: accepted order may take to show up in its answers.
 ABSENCE_MARGIN_MS = 2000
+_PAIR_AGAIN_SECONDS = 1.0
 
 
 class Sender:
@@ -70,10 +74,8 @@ class Sender:
         Returns None, or in how many seconds its UNKNOWN outcome is to be looked up. Raises
         `Fenced`, or `Retryable` when the database is away.
         """
-        is_over = command.valid_until is not None and datetime.now(UTC) > command.valid_until
-        if is_over and await self._book.find(command.command_id) is None:
-            await self._book.write_refused(command, "expired", "too old to be sent")
-            await self._settlement.settled(command.command_id)
+        if is_too_old(command) and await self._book.find(command.command_id) is None:
+            await self.refuse(command, "expired", "too old to be sent")
             return None
         order = await self._book.write_intent(command, self._client.now_ms())
         if order is None:
@@ -81,32 +83,43 @@ class Sender:
             if known is None or is_outcome_known(known.status):
                 return None
             return 0.0
-        return await self._send(order, command.caused_at)
+        return await self.send((order,), command.caused_at)
 
-    async def _send(self, order: Order, caused_at: datetime | None = None) -> float | None:
+    async def refuse(self, command: PlaceOrder, code: str, reason: str) -> None:
+        """Record a command that is never sent."""
+        await self._book.write_refused(command, code, reason)
+        await self._settlement.settled(command.command_id)
+
+    async def send(
+        self, orders: Sequence[Order], caused_at: datetime | None = None
+    ) -> float | None:
+        """Send intents that were just written, as one request; returns as `place` does.
+
+        Only for whoever wrote this attempt of theirs: `place`, `resolve`, and the protector.
+        """
+        order = orders[0]
         started = asyncio.get_running_loop().time()
         with telemetry.client_span(
             names.exchange_name("POST", self._venue), _attributes(order)
         ) as span:
             try:
-                answer = await self._client.place(
-                    order.request, timestamp_ms=order.sent_timestamp_ms
-                )
+                answers = await self._request(orders)
             except ExchangeRefused as refusal:
                 span.set_attribute(names.OUTCOME, "rejected")
                 await self._outcomes.record_refusal(
-                    order, refusal.code, str(refusal), call=refusal.call, purpose="place"
+                    orders, refusal.code, str(refusal), call=refusal.call, purpose="place"
                 )
-                await self._settlement.settled(order.command_id)
+                for refused in orders:
+                    await self._settlement.settled(refused.command_id)
                 self._log("order rejected", order, code=refusal.code, reason=str(refusal))
                 return None
             except UnknownOutcome as unknown:
                 span.set_attribute(names.OUTCOME, "unknown")
                 await self._outcomes.record_unknown(
-                    order, str(unknown), call=unknown.call, purpose="place"
+                    orders, str(unknown), call=unknown.call, purpose="place"
                 )
                 if unknown.was_turned_away:
-                    self._turned_away.add(order.command_id)
+                    self._turned_away.update(unsure.command_id for unsure in orders)
                 self._log("order outcome unknown", order, reason=str(unknown))
                 return unknown.retry_after_seconds
             span.set_attribute(names.OUTCOME, "accepted")
@@ -116,9 +129,30 @@ class Sender:
             metrics.SIGNAL_TO_ORDER_SECONDS.labels(broker=self._broker).observe(
                 (datetime.now(UTC) - caused_at).total_seconds()
             )
-        await self._let_the_next_be_sized(order, answer)
-        await self._accept(order, answer, "place")
+        if order.protects is None:
+            await self._let_the_next_be_sized(order, answers[0])
+        for accepted, answer in zip(orders, answers, strict=True):
+            await self._accept(accepted, answer, "place")
         return None
+
+    async def _request(self, orders: Sequence[Order]) -> Sequence[Answer]:
+        """One request for all of `orders`; raises as the client does."""
+        timestamp_ms = orders[0].sent_timestamp_ms
+        if len(orders) == 1:
+            return [await self._client.place(orders[0].request, timestamp_ms=timestamp_ms)]
+        stop, target = orders
+        if stop.list_id is None:
+            raise ValueError(f"{stop.command_id} and {target.command_id} are no pair")
+        answer = await self._client.place_list(
+            OrderListRequest(
+                symbol=stop.request.symbol,
+                list_client_id=stop.list_id,
+                stop=stop.request,
+                target=target.request,
+            ),
+            timestamp_ms=timestamp_ms,
+        )
+        return [Answer(report, answer.call) for report in answer.reports]
 
     async def _let_the_next_be_sized(self, order: Order, answer: Answer) -> None:
         """Whoever waits for this order may go on now: the account has it, written down or not.
@@ -191,28 +225,34 @@ class Sender:
         left_ms = closes_at - self._client.now_ms()
         if left_ms > 0 and order.command_id not in self._turned_away:
             return left_ms / 1000
-        # The answer that proves the absence must be younger than the window's end.
-        answer = await self._client.order(order.request.symbol, order.request.client_order_id)
-        if answer.report is not None:
-            return await self._found(order, answer)
-        if order.valid_until is not None and datetime.now(UTC) > order.valid_until:
+        sent = await self._book.pair_of(order)
+        if any(part.attempt != order.attempt for part in sent):
+            return 0.0  # sent again meanwhile: that window is another one
+        # The answers that prove the absence must be younger than the window's end.
+        for part in sent:
+            answer = await self._client.order(part.request.symbol, part.request.client_order_id)
+            if answer.report is not None:
+                await self._found(part, answer)
+                # Of a pair, the one that the exchange knows vouches for the other.
+                return None if part.command_id == order.command_id else _PAIR_AGAIN_SECONDS
+            await self._outcomes.record_call(part, answer.call, "look-up")
+        if is_too_old(order):
             await self._outcomes.record_refusal(
-                order,
+                sent,
                 "expired",
                 "the exchange never had it, and it is too old to be sent again",
-                call=answer.call,
+                call=None,
                 purpose="look-up",
             )
             await self._settlement.settled(order.command_id)
             self._turned_away.discard(order.command_id)
             return None
-        await self._outcomes.record_call(order, answer.call, "look-up")
-        self._turned_away.discard(order.command_id)
-        renewed = await self._book.renew_intent(order, self._client.now_ms())
+        self._turned_away.difference_update(part.command_id for part in sent)
+        renewed = await self._book.renew_intent(sent, self._client.now_ms())
         if renewed is None:
             return 0.0
-        self._log("order is proven absent, sending it again", renewed, attempt=renewed.attempt)
-        return await self._send(renewed)
+        self._log("order is proven absent, sending it again", order, attempt=order.attempt + 1)
+        return await self.send(renewed)
 
     async def cancel(self, command: CancelOrder) -> None:
         """Cancel an order of ours. "Nothing to cancel" may mean it was filled: so it is read."""
@@ -222,9 +262,14 @@ class Sender:
                 "cancel of an unknown order", extra={"client_order_id": command.client_order_id}
             )
             return
+        await self.cancel_order(order)
+
+    async def cancel_order(self, order: Order) -> None:
+        """Cancel, and record what the exchange says of the order then. Raises `Retryable`."""
+        symbol, client_order_id = order.request.symbol, order.request.client_order_id
         with telemetry.client_span(names.exchange_name("DELETE", self._venue), _attributes(order)):
             try:
-                answer = await self._client.cancel(command.symbol, command.client_order_id)
+                answer = await self._client.cancel(symbol, client_order_id)
             except UnknownOutcome as unknown:
                 raise Retryable(
                     str(unknown), after_seconds=max(1.0, unknown.retry_after_seconds)
@@ -236,7 +281,7 @@ class Sender:
                 return
             if answer.report is None:
                 await self._outcomes.record_call(order, answer.call, "cancel")
-                answer = await self._client.order(command.symbol, command.client_order_id)
+                answer = await self._client.order(symbol, client_order_id)
             if answer.report is not None:
                 await self.take_report(order, answer.report, answer, "cancel")
 
@@ -259,6 +304,11 @@ def _attributes(order: Order) -> dict[str, str | int]:
         names.CLIENT_ORDER_ID: order.request.client_order_id,
         names.NATS_DELIVERY_COUNT: order.attempt,
     }
+
+
+def is_too_old(work: Order | PlaceOrder) -> bool:
+    """Whether it must not be sent (again) any more."""
+    return work.valid_until is not None and datetime.now(UTC) > work.valid_until
 
 
 def is_open(order: Order) -> bool:

@@ -20,10 +20,13 @@ from aristobot.contracts.streams import (
     query_subject,
 )
 from aristobot.core.errors import Retryable
+from aristobot.core.orders import Side
 from aristobot.exchanges.port import ExchangeClient
 from aristobot.gateway.account_view import AccountView
 from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.outcomes import Outcomes
+from aristobot.gateway.protection_book import ProtectionBook
+from aristobot.gateway.protector import Protector
 from aristobot.gateway.queries import Queries
 from aristobot.gateway.resolver import Resolver
 from aristobot.gateway.sender import Sender
@@ -61,18 +64,29 @@ class Gateway:
         self._holder = holder
         self._account = AccountView(client)
         self._transactions = Transactions(database, key, self._account.base_of)
-        self._book = OrderBook(self._transactions)
+        protection = ProtectionBook(self._transactions, self._account.known_rules)
+        self._book = OrderBook(self._transactions, protection)
         self._settlement = Settlement(self._book)
         self._sender = Sender(
             client,
             self._book,
-            Outcomes(self._transactions),
+            Outcomes(self._transactions, protection),
             self._account,
             self._settlement,
             broker=str(key),
             venue=venue,
         )
         self._resolver = Resolver(self._book, self._sender, broker=str(key))
+        self._protector = Protector(
+            self._book,
+            protection,
+            self._sender,
+            self._resolver,
+            self._account,
+            client.now_ms,
+            self._transactions.planned,
+        )
+        self._queries = Queries(client, self._account, self._settlement, protection)
         self._outbox = OutboxPublisher(database, bus, ORDER_EVENTS)
         self._is_started = False
 
@@ -95,11 +109,11 @@ class Gateway:
         await patiently("symbols", self._account.load_symbols)
         self._is_started = True
         logger.info("gateway started", extra={"broker": str(self._key)})
-        queries = Queries(self._client, self._account, self._settlement)
         stream = StreamWorker(self._client, self._book, self._account, self._sender, self._resolver)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(stream.run(), name="private stream")
             tasks.create_task(self._resolver.run(), name="resolver")
+            tasks.create_task(self._protector.run(), name="protector")
             tasks.create_task(self._publish_events(), name="order events")
             tasks.create_task(
                 self._bus.consume(
@@ -110,7 +124,7 @@ class Gateway:
                 ),
                 name="commands",
             )
-            await self._bus.serve(query_subject(self._key), queries.respond, tasks)
+            await self._bus.serve(query_subject(self._key), self._queries.respond, tasks)
 
     async def _handle(self, delivery: Delivery) -> None:
         """Carry out one command. `Fenced` ends the process before anything is sent."""
@@ -129,7 +143,9 @@ class Gateway:
                 return
             self._resolver.busy.add(command.command_id)
             try:
-                look_after = await self._sender.place(command)
+                sells = command.side is Side.SELL
+                place = self._protector.sell if sells else self._sender.place
+                look_after = await place(command)
             finally:
                 self._resolver.busy.discard(command.command_id)
             if look_after is None:
@@ -139,9 +155,9 @@ class Gateway:
 
     async def _publish_events(self) -> None:
         while True:
-            self._transactions.forget_events()
+            self._transactions.announced.forget()
             try:
                 await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
             except Retryable as error:
                 logger.warning("order events wait", extra={"error": str(error)})
-            await self._transactions.wait_for_event(_EVENTS_POLL_SECONDS)
+            await self._transactions.announced.wait(_EVENTS_POLL_SECONDS)

@@ -7,6 +7,7 @@ Not here: what is written about orders (`order_book`, `outcomes`).
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -38,6 +39,24 @@ def producer_of(key: BrokerKey) -> str:
     return f"gateway:{key}"
 
 
+class Signal:
+    """Wakes one task that looks, works and waits, over and over."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def forget(self) -> None:
+        """To be called before looking: only what comes later ends the next wait."""
+        self._event.clear()
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when it was set, or when the time is over."""
+        await wait_set(self._event, timeout_seconds)
+
+
 class FillsMissing(AristobotError):
     """More of an order is executed than its known fills come to: some were never told of."""
 
@@ -50,17 +69,12 @@ class Transactions:
         self.key = key
         self.base_of = base_of
         self._epoch = 0
-        self._announced = asyncio.Event()
-        #: The open transactions that have written an event.
-        self._announcing: set[AsyncConnection] = set()
-
-    async def wait_for_event(self, timeout_seconds: float) -> None:
-        """Return when an event was written to the outbox, or when the time is over."""
-        await wait_set(self._announced, timeout_seconds)
-
-    def forget_events(self) -> None:
-        """To be called before the outbox is looked at: only later events end the next wait."""
-        self._announced.clear()
+        #: An order event waits in the outbox.
+        self.announced = Signal()
+        #: A protective order is planned.
+        self.planned = Signal()
+        #: What the open transactions will signal once they are committed.
+        self._signals: defaultdict[AsyncConnection, set[Signal]] = defaultdict(set)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -70,16 +84,19 @@ class Transactions:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction; the events that it writes wake their publisher once it is committed."""
+        """A transaction that wakes, once it is committed, whoever `will_signal` named."""
         async with self._database.transaction(self.key.owner) as connection:
             try:
                 yield connection
             finally:
-                has_event = connection in self._announcing
-                self._announcing.discard(connection)
-        # Only now that it is committed can the publisher see what it wakes up for.
-        if has_event:
-            self._announced.set()
+                signals = self._signals.pop(connection, set())
+        # Only now that it is committed can those see what they wake up for.
+        for signal in signals:
+            signal.set()
+
+    def will_signal(self, connection: AsyncConnection, signal: Signal) -> None:
+        """Set `signal` once the transaction of `connection` is committed."""
+        self._signals[connection].add(signal)
 
     async def take_lease(self, holder: str) -> None:
         """Become the broker's gateway; whoever was it before is fenced from now on."""
@@ -180,8 +197,9 @@ class Transactions:
             base_fee=base_fee,
             reason=reason,
             at=at or datetime.now(UTC),
+            holder=order.holder,
         )
-        self._announcing.add(connection)
+        self.will_signal(connection, self.announced)
         with telemetry.producer_span(names.ORDERS_EVENTS) as carrier:
             await enqueue(
                 connection,

@@ -232,6 +232,8 @@ orders = Table(
             "protects IS NOT NULL AND status IN ('sending', 'unknown', 'new', 'partially_filled')"
         ),
     ),
+    # What a holder's orders come to.
+    Index("ix_orders_holder", "owner", "broker", "symbol", "holder", "created_at"),
     Index("ix_orders_owner_created_at", "owner", "created_at"),
     Index(
         "ix_orders_unsettled",

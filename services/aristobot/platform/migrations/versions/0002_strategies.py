@@ -61,6 +61,9 @@ def upgrade() -> None:
             "protects IS NOT NULL AND status IN ('sending', 'unknown', 'new', 'partially_filled')"
         ),
     )
+    op.create_index(
+        "ix_orders_holder", "orders", ["owner", "broker", "symbol", "holder", "created_at"]
+    )
 
 
 def _market() -> None:

@@ -1,0 +1,349 @@
+"""The rows of stops and targets: planned in the transaction that ends the order they protect.
+
+A planned row (`Order.is_planned`: attempt 0) is wanted and was never sent, so a crash forgets none
+and sends none twice. What it covers is reckoned again from the holder's orders when it is let go,
+because an older stop may have been hit meanwhile. Not here: who cancels and sends what and in
+which order (`protector`), and the arithmetic (`core.protection`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aristobot.contracts.keys import client_order_id, protection_id
+from aristobot.contracts.messages import Level, PlaceOrder
+from aristobot.core.errors import Retryable
+from aristobot.core.orders import OrderStatus, OrderType, Side, is_outcome_known
+from aristobot.core.protection import Cover, Uncovered, cover, holding, sellable
+from aristobot.core.symbols import SymbolRules
+from aristobot.gateway import protection_statements as sql
+from aristobot.gateway.order import Anchor, Order
+from aristobot.gateway.transactions import Transactions
+from aristobot.platform import telemetry
+
+logger = logging.getLogger(__name__)
+
+_ZERO = Decimal(0)
+_ROLES = {"stop": OrderType.STOP_LOSS, "target": OrderType.TAKE_PROFIT, "close": OrderType.MARKET}
+
+
+class ProtectionBook:
+    """One broker's. `rules_of`: a symbol's rules, None if it isn't traded (any more)."""
+
+    def __init__(
+        self, transactions: Transactions, rules_of: Callable[[str], SymbolRules | None]
+    ) -> None:
+        self._tx = transactions
+        self._key = transactions.key
+        self._rules_of = rules_of
+
+    async def anchor(self, connection: AsyncConnection, command: PlaceOrder) -> Anchor | None:
+        """What the command's row is to say of the position, None if nothing is known of it.
+
+        The sender of the command may not have heard yet that a stop was hit; our rows have, so
+        the lesser of the two amounts is what is held. A sale that names no levels keeps those
+        that are in force.
+        """
+        latest, known, moved = await self._known(connection, command.symbol, command.holder)
+        asked = command.protection
+        if asked is None:
+            if command.side is Side.BUY or latest is None or known is None:
+                return None
+            asked = latest.model_copy(update={"held_quantity": known})
+        elif command.side is Side.SELL and latest is not None:
+            asked = asked.model_copy(
+                update={
+                    "stop_loss": _in_force(asked.stop_loss, latest.stop_loss),
+                    "take_profit": _in_force(asked.take_profit, latest.take_profit),
+                }
+            )
+        held = asked.held_quantity if known is None else min(asked.held_quantity, known)
+        return Anchor(
+            stop_loss=asked.stop_loss,
+            take_profit=asked.take_profit,
+            held_quantity=held,
+            moved=moved,
+        )
+
+    async def held(self, symbol: str, holder: str) -> Decimal | None:
+        """What the holder has by its orders' own account; None if that was never told."""
+        async with self._tx.reading() as connection:
+            _, known, _ = await self._known(connection, symbol, holder)
+        return known
+
+    async def _known(
+        self, connection: AsyncConnection, symbol: str, holder: str
+    ) -> tuple[Anchor | None, Decimal | None, Decimal]:
+        moved = await self._moved(connection, symbol, holder)
+        found = await sql.LATEST_ANCHOR.value(connection, **self._of(symbol, holder))
+        if not found:
+            return None, None, moved
+        latest = Anchor.model_validate(found)
+        return latest, holding(latest.held_quantity, latest.moved, moved), moved
+
+    async def _moved(self, connection: AsyncConnection, symbol: str, holder: str) -> Decimal:
+        moved: Decimal = await sql.MOVED.value(
+            connection, **self._of(symbol, holder), base=self._tx.base_of.get(symbol)
+        )
+        return moved
+
+    def _of(self, symbol: str, holder: str) -> dict[str, str]:
+        return {
+            "owner": self._key.owner,
+            "broker": self._key.broker,
+            "symbol": symbol,
+            "holder": holder,
+        }
+
+    async def order_ended(self, connection: AsyncConnection, order: Order) -> None:
+        """Plan what follows from an order's end; part of the transaction that records it."""
+        if order.protects is not None:
+            await self._protective_order_ended(connection, order)
+            return
+        if order.anchor is None or (order.request.side is Side.BUY and not order.executed_quantity):
+            return  # then whatever protected the position still does
+        held = await self._held_by(connection, order)
+        open_orders = await self._open(connection, order.request.symbol, order.holder)
+        if order.request.side is Side.SELL and any(_protects_now(other) for other in open_orders):
+            return  # the sale never got so far as to cancel them
+        entry = None
+        if order.request.side is Side.BUY:
+            entry = order.executed_quote / order.executed_quantity
+        await self._plan(connection, order, order.anchor, held, entry)
+
+    async def _plan(
+        self,
+        connection: AsyncConnection,
+        cause: Order,
+        anchor: Anchor,
+        held: Decimal,
+        entry: Decimal | None,
+    ) -> None:
+        rules = self._rules_of(cause.request.symbol)
+        wanted: Cover | Uncovered = (
+            cover(held, stop=anchor.stop, target=anchor.target, entry_price=entry, rules=rules)
+            if rules is not None
+            else Uncovered("no_rules", f"{cause.request.symbol} is not traded any more")
+        )
+        await self._withdraw_all(connection, cause.request.symbol, cause.holder)
+        if isinstance(wanted, Uncovered):
+            await self._say_uncovered(connection, cause, wanted)
+            return
+        is_pair = wanted.stop_price is not None and wanted.target_price is not None
+        list_id = client_order_id(protection_id(cause.command_id, "list")) if is_pair else None
+        prices = {"stop": wanted.stop_price, "target": wanted.target_price}
+        at_prices = anchor.model_copy(
+            update={"stop_loss": _price(prices["stop"]), "take_profit": _price(prices["target"])}
+        )
+        for role, price in prices.items():
+            if price is not None:
+                await self._insert(
+                    connection, cause, role, wanted.quantity, at_prices, price, list_id
+                )
+
+    async def _say_uncovered(
+        self, connection: AsyncConnection, cause: Order, why: Uncovered
+    ) -> None:
+        is_expected = why.code in ("nothing_left", "no_levels") or (
+            why.code == "dust" and cause.request.side is Side.SELL
+        )
+        if is_expected:
+            return
+        logger.error(
+            "a position can't be protected",
+            extra={"command_id": cause.command_id, "code": why.code, "reason": why.reason},
+        )
+        await sql.SAY_UNPROTECTED.run(
+            connection,
+            id=cause.command_id,
+            new_code="unprotected",
+            new_reason=f"the position is not protected: {why.reason}",
+        )
+
+    async def _protective_order_ended(self, connection: AsyncConnection, order: Order) -> None:
+        """A market that ran dry ends a triggered stop with a rest: the rest is sold, too."""
+        if (
+            order.status is OrderStatus.EXPIRED
+            and order.executed_quantity > 0
+            and order.anchor is not None
+        ):
+            await self.plan_close(connection, order)
+
+    async def plan_close(self, connection: AsyncConnection, order: Order) -> None:
+        """Plan a sale at market in place of a protective order; part of a transaction."""
+        if order.anchor is not None and order.request.quantity is not None:
+            quantity = order.request.quantity - order.executed_quantity
+            await self._insert(connection, order, "close", quantity, order.anchor, None, None)
+
+    async def _insert(
+        self,
+        connection: AsyncConnection,
+        cause: Order,
+        role: str,
+        quantity: Decimal,
+        anchor: Anchor,
+        stop_price: Decimal | None,
+        list_id: str | None,
+    ) -> None:
+        command_id = protection_id(cause.command_id, role)
+        await sql.INSERT_PLAN.run(
+            connection,
+            **self._of(cause.request.symbol, cause.holder),
+            command_id=command_id,
+            client_order_id=client_order_id(command_id),
+            side=Side.SELL.value,
+            type=_ROLES[role].value,
+            quantity=quantity,
+            status=OrderStatus.SENDING.value,
+            asked_by=cause.asked_by,
+            source_id=cause.source_id,
+            attempt=0,
+            sent_timestamp_ms=0,
+            caused_at=cause.caused_at,
+            trace_id=telemetry.current_trace_id(),
+            traceparent=telemetry.current_traceparent(),
+            protection=anchor.model_dump(mode="json", exclude_none=True),
+            protects=cause.protects or cause.command_id,
+            stop_price=stop_price,
+            list_id=list_id,
+        )
+        self._tx.will_signal(connection, self._tx.planned)
+
+    async def plans(self) -> Sequence[Order]:
+        """Every planned row. Raises `Fenced` when another gateway has taken over."""
+        async with self._tx.reading() as connection:
+            await self._tx.require_lease(connection)
+            rows = await sql.PLANNED.rows(
+                connection, owner=self._key.owner, broker=self._key.broker
+            )
+        return [Order.of(row) for row in rows]
+
+    async def open_orders(self, symbol: str, holder: str) -> Sequence[Order]:
+        """The holder's orders that aren't over, the planned ones included.
+
+        Raises `Fenced`: what follows from them is the business of the gateway with the lease.
+        """
+        async with self._tx.reading() as connection:
+            await self._tx.require_lease(connection)
+            return await self._open(connection, symbol, holder)
+
+    async def _open(self, connection: AsyncConnection, symbol: str, holder: str) -> Sequence[Order]:
+        rows = await sql.OPEN_OF_HOLDER.rows(connection, **self._of(symbol, holder))
+        return [Order.of(row) for row in rows]
+
+    async def let_go(self, cause: str, timestamp_ms: int) -> tuple[Order, ...]:
+        """Turn the rows planned for `cause` into intents to send: the stop before its target.
+
+        Empty when nothing is planned (any more) or nothing is left to protect. Raises `Retryable`
+        while another sale of the holder could still change what is left, and `Fenced`.
+        """
+        async with self._tx.writing() as connection:
+            await self._tx.require_lease(connection)
+            rows = await sql.LOCKED_PLAN.rows(
+                connection, owner=self._key.owner, broker=self._key.broker, protects=cause
+            )
+            planned = [Order.of(row) for row in rows]
+            if not planned:
+                return ()
+            first = planned[0]
+            for other in await self._open(connection, first.request.symbol, first.holder):
+                is_sale = other.request.side is Side.SELL
+                if is_sale and not other.is_planned and must_be_awaited(other):
+                    raise Retryable(
+                        f"order {other.request.client_order_id} comes before", after_seconds=0.1
+                    )
+            quantity = await self._coverable(connection, first)
+            if isinstance(quantity, Uncovered):
+                for order in planned:
+                    await sql.WITHDRAW.run(
+                        connection,
+                        id=order.command_id,
+                        new_code=quantity.code,
+                        new_reason=f"never sent: {quantity.reason}",
+                    )
+                return ()
+            sent = [
+                await sql.LET_GO.row(
+                    connection,
+                    id=order.command_id,
+                    new_quantity=quantity,
+                    timestamp_ms=timestamp_ms,
+                )
+                for order in planned
+            ]
+        return in_order(Order.of(row) for row in sent if row is not None)
+
+    async def _coverable(self, connection: AsyncConnection, order: Order) -> Decimal | Uncovered:
+        rules = self._rules_of(order.request.symbol)
+        if rules is None:
+            raise Retryable(f"the rules of {order.request.symbol} are not known", after_seconds=5)
+        anchor = order.anchor
+        if anchor is None:
+            return Uncovered("nothing_left", "what is held is not known")
+        level = anchor.stop or anchor.target
+        held = await self._held_by(connection, order)
+        return sellable(held, level.value if level else _ZERO, rules)
+
+    async def _held_by(self, connection: AsyncConnection, order: Order) -> Decimal:
+        """What the holder of `order` has now, by the order's anchor."""
+        anchor = order.anchor
+        if anchor is None:
+            return _ZERO
+        moved = await self._moved(connection, order.request.symbol, order.holder)
+        return holding(anchor.held_quantity, anchor.moved, moved)
+
+    async def withdraw(self, symbol: str, holder: str) -> None:
+        """Forget what is planned for the holder and was never sent."""
+        async with self._tx.writing() as connection:
+            await self._tx.require_lease(connection)
+            await self._withdraw_all(connection, symbol, holder)
+
+    async def _withdraw_all(self, connection: AsyncConnection, symbol: str, holder: str) -> None:
+        await sql.WITHDRAW_ALL.run(
+            connection,
+            **self._of(symbol, holder),
+            new_code="superseded",
+            new_reason="never sent: a later order of the position came before",
+        )
+
+    async def locked(self, symbol: str, holder: str) -> Decimal:
+        """How much base the holder's stops and targets keep locked at the exchange."""
+        async with self._tx.reading() as connection:
+            amount: Decimal = await sql.LOCKED_BY_HOLDER.value(
+                connection, **self._of(symbol, holder)
+            )
+        return amount
+
+
+def must_be_awaited(order: Order) -> bool:
+    """Whether what the position is can't be known while this order is open.
+
+    A limit order may rest for days, so nobody waits for one that the exchange has.
+    """
+    if order.protects is not None or not is_outcome_known(order.status):
+        return True
+    return order.request.type is OrderType.MARKET
+
+
+def in_order(legs: Iterable[Order]) -> tuple[Order, ...]:
+    """A stop before its target, as the exchange's list of the two has them."""
+    return tuple(sorted(legs, key=lambda order: order.request.type is not OrderType.STOP_LOSS))
+
+
+def _protects_now(order: Order) -> bool:
+    return order.protects is not None and not order.is_planned
+
+
+def _in_force(asked: Level | None, known: Level | None) -> Level | None:
+    """A fraction means one of the entry's price, so an exit takes the price that came of it."""
+    if asked is None or asked.kind == "price":
+        return asked
+    return known if known is not None and known.kind == "price" else asked
+
+
+def _price(price: Decimal | None) -> Level | None:
+    return Level(kind="price", value=price) if price is not None else None
