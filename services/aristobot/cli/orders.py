@@ -149,24 +149,36 @@ def cancel_order(
 
 @positions_app.command("list")
 def list_positions(data: Data, owner: Owner = OWNER, as_json: AsJson = False) -> None:
-    """Every position that an order of ours has opened, moved or closed."""
+    """Every position that an order of ours has opened, moved or closed, and what guards it."""
     from sqlalchemy import select
 
     from aristobot.cli.output import print_json, print_table
     from aristobot.cli.rows import read_rows
-    from aristobot.platform.tables import positions
+    from aristobot.platform.tables import orders, positions
 
-    query = (
+    held = (
         select(positions)
         .where(positions.c.owner == owner)
-        .order_by(positions.c.broker, positions.c.symbol)
+        .order_by(positions.c.broker, positions.c.symbol, positions.c.holder)
     )
-    (rows,) = run(read_rows(data, owner, query))
+    guards = select(orders).where(
+        orders.c.owner == owner,
+        orders.c.protects.is_not(None),
+        orders.c.status.in_(("new", "partially_filled")),
+    )
+    rows, resting = run(read_rows(data, owner, held, guards))
+    for row in rows:
+        row["entry_price"] = row["cost"] / row["quantity"] if row["quantity"] else None
+        row["at_exchange"] = ", ".join(
+            f"{order['type']} {order['stop_price'] or order['price']:f}"
+            for order in resting
+            if all(order[name] == row[name] for name in ("broker", "symbol", "holder"))
+        )
     if as_json:
         print_json(rows)
         return
-    columns = ("broker", "symbol", "state", "quantity", "cost", "stop_loss_price")
-    print_table(rows, (*columns, "take_profit_price", "updated_at"), "no position yet")
+    columns = "broker symbol holder state quantity entry_price stop_loss_price take_profit_price"
+    print_table(rows, (*columns.split(), "at_exchange", "updated_at"), "no position yet")
 
 
 def balance(
@@ -203,4 +215,5 @@ def balance(
 def register(parent: typer.Typer) -> None:
     parent.add_typer(app, name="order", rich_help_panel=_PANEL)
     parent.add_typer(positions_app, name="position", rich_help_panel=_PANEL)
+    parent.add_typer(positions_app, name="positions", hidden=True)
     parent.command(rich_help_panel=_PANEL)(balance)

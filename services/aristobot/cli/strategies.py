@@ -1,19 +1,39 @@
-"""`aristobot strategy ...`: what concerns the user's own strategies."""
+"""`aristobot strategy ...`: check a strategy's code; stop, suspend, resume it, sell what it holds.
+
+Stop and suspend change the resource, as an `apply` would; whoever executes it does the rest. A sale
+by hand is a decision of its own, which the engine judges, records and turns into one order.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aristobot.cli.options import AsJson
+from aristobot.cli.options import OWNER, AsJson, Data, Limit, Owner
+from aristobot.cli.session import Session, open_session, run
 from aristobot.cli.strategy_check import check_file
+from aristobot.core.errors import Misconfigured
 
-strategy = typer.Typer(no_args_is_help=True, help="Check and steer your own strategies.")
+if TYPE_CHECKING:
+    from aristobot.contracts.messages import Decision
+    from aristobot.contracts.resources import ActiveStrategy
+
+_PANEL = "Strategies"
+_LOOK_SECONDS = 0.1
+_LOOKS = 80
+
+Name = Annotated[str, typer.Argument(help="As `aristobot get activestrategies` shows it.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+app = typer.Typer(no_args_is_help=True, help="Check and steer your own strategies.")
+decisions_app = typer.Typer(no_args_is_help=True, help="What strategies decided, and what became.")
 
 
-@strategy.command()
+@app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="A Python file with one class on Strategy.")],
     as_json: AsJson = False,
@@ -22,5 +42,251 @@ def check(
     check_file(file, as_json)
 
 
-def register(app: typer.Typer) -> None:
-    app.add_typer(strategy, name="strategy")
+@app.command()
+def stop(data: Data, name: Name, yes: Yes = False, owner: Owner = OWNER) -> None:
+    """Stop a strategy for good: it decides nothing more. What it holds stays, and is told."""
+    from datetime import UTC, datetime
+
+    async def work() -> str:
+        async with open_session(data) as session:
+            active = await _find(session, owner, name)
+            held = await _positions(session, owner, name)
+            if held:
+                typer.echo(
+                    f"{name} holds {_amounts(held)}. Stopped, it sells no more by itself; a stop "
+                    "and a target that are at the exchange stay there."
+                )
+                if not (yes or typer.confirm("Stop it?")):
+                    return "nothing was changed"
+            now = datetime.now(UTC)
+            start = active.spec.start
+            # One that would only begin later can't have ended; being inactive is enough then.
+            ended = {"end": now} if start is None or start < now else {}
+            await _change(session, owner, active, {"active": False, **ended})
+            if held:
+                return f"{name} is stopped; `aristobot strategy sell {name}` sells what it holds"
+            return f"{name} is stopped"
+
+    typer.echo(run(work()))
+
+
+@app.command()
+def suspend(data: Data, name: Name, owner: Owner = OWNER) -> None:
+    """Suspend a strategy: it decides nothing until it is resumed. What it holds stays."""
+
+    async def work() -> str:
+        async with open_session(data) as session:
+            active = await _find(session, owner, name)
+            if active.spec.paused:
+                return f"{name} is suspended already"
+            await _change(session, owner, active, {"paused": True})
+            held = await _positions(session, owner, name)
+            return f"{name} is suspended" + (f"; it holds {_amounts(held)}" if held else "")
+
+    typer.echo(run(work()))
+
+
+@app.command()
+def resume(data: Data, name: Name, owner: Owner = OWNER) -> None:
+    """Resume a suspended strategy, from the next candle on."""
+
+    async def work() -> str:
+        async with open_session(data) as session:
+            active = await _find(session, owner, name)
+            if not active.spec.active:
+                raise Misconfigured(
+                    f"{name} is stopped, not suspended: to start it again, apply its file with "
+                    "`active: true` and an `end` that lies ahead, or none"
+                )
+            if not active.spec.paused:
+                return f"{name} is not suspended"
+            await _change(session, owner, active, {"paused": False})
+            return f"{name} is resumed"
+
+    typer.echo(run(work()))
+
+
+@app.command()
+def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
+    """Sell all that a strategy holds, at market, now. The strategy itself goes on."""
+    from datetime import UTC, datetime
+
+    from aristobot.contracts.keys import manual_decision_id
+    from aristobot.contracts.messages import AskedBy, Decision
+    from aristobot.contracts.nats_roles import api
+    from aristobot.core.orders import Side
+
+    async def work() -> list[str]:
+        async with open_session(data) as session:
+            held = await _positions(session, owner, name)
+            if not held:
+                await _find(session, owner, name)
+                return [f"{name} holds nothing"]
+            timeframe = await _timeframe(session, owner, name)
+            async with session.bus(api()) as bus:
+                results = []
+                for position in held:
+                    now = datetime.now(UTC)
+                    decision = Decision(
+                        decision_id=manual_decision_id(owner, name, now),
+                        owner=owner,
+                        broker=position["broker"],
+                        active_strategy=name,
+                        symbol=position["symbol"],
+                        timeframe=timeframe,
+                        candle_close=now,
+                        side=Side.SELL,
+                        asked_by=AskedBy.MANUAL,
+                        decided_at=now,
+                    )
+                    await _publish(bus, decision)
+                    results.append(await _result(session, decision))
+                return results
+
+    for line in run(work()):
+        typer.echo(line)
+
+
+@decisions_app.command("list")
+def list_decisions(
+    data: Data, limit: Limit = 20, owner: Owner = OWNER, as_json: AsJson = False
+) -> None:
+    """The newest decisions, with what became of each and why."""
+    from sqlalchemy import select
+
+    from aristobot.cli.output import print_json, print_table
+    from aristobot.cli.rows import read_rows
+    from aristobot.platform.tables import decisions, orders
+
+    query = (
+        select(decisions, orders.c.client_order_id)
+        .outerjoin(orders, orders.c.command_id == decisions.c.command_id)
+        .where(decisions.c.owner == owner)
+        .order_by(decisions.c.decided_at.desc(), decisions.c.id)
+        .limit(limit)
+    )
+    (rows,) = run(read_rows(data, owner, query))
+    if as_json:
+        print_json(rows)
+        return
+    columns = "decided_at active_strategy broker symbol timeframe side quote_amount asked_by"
+    shown = (*columns.split(), "outcome", "client_order_id", "reason", "trace_id")
+    print_table(rows, shown, "no decisions yet")
+
+
+async def _find(session: Session, owner: str, name: str) -> ActiveStrategy:
+    from aristobot.contracts.resources import ActiveStrategy
+
+    stored = await session.store().get(owner, "ActiveStrategy", name)
+    if stored is None:
+        raise Misconfigured(f"{owner} has no active strategy {name}")
+    return stored.parse(ActiveStrategy)
+
+
+async def _change(
+    session: Session, owner: str, active: ActiveStrategy, changes: dict[str, Any]
+) -> None:
+    spec = type(active.spec).model_validate(active.spec.model_dump() | changes)
+    await session.store().apply(owner, active.model_copy(update={"spec": spec}))
+
+
+async def _positions(session: Session, owner: str, name: str) -> Sequence[dict[str, Any]]:
+    """What the strategy holds, on whichever broker and symbol it was at work."""
+    from sqlalchemy import select
+
+    from aristobot.contracts.messages import strategy_holder
+    from aristobot.platform.tables import positions
+
+    query = select(positions).where(
+        positions.c.owner == owner,
+        positions.c.holder == strategy_holder(name),
+        positions.c.quantity > 0,
+    )
+    async with session.database.transaction(owner) as connection:
+        return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def _timeframe(session: Session, owner: str, name: str) -> str:
+    """The timeframe of the strategy's last decision; it holds something, so there was one."""
+    from sqlalchemy import select
+
+    from aristobot.core.candles import Timeframe
+    from aristobot.platform.tables import decisions
+
+    query = (
+        select(decisions.c.timeframe)
+        .where(decisions.c.owner == owner, decisions.c.active_strategy == name)
+        .order_by(decisions.c.processed_at.desc())
+        .limit(1)
+    )
+    async with session.database.transaction(owner) as connection:
+        return await connection.scalar(query) or Timeframe.M1
+
+
+async def _publish(bus: Any, decision: Decision) -> None:
+    from aristobot.contracts import trace_names as names
+    from aristobot.contracts.streams import DECISIONS, decision_subject
+    from aristobot.platform import telemetry
+
+    with telemetry.producer_span(names.STRATEGIES_DECIDED) as carrier:
+        await bus.publish(
+            DECISIONS,
+            decision_subject(decision.key, decision.active_strategy),
+            decision.encode(),
+            message_id=decision.decision_id,
+            headers=carrier,
+        )
+
+
+async def _result(session: Session, decision: Decision) -> str:
+    """What became of the decision and its order, waiting some seconds for it."""
+    from sqlalchemy import select
+
+    from aristobot.core.orders import OrderStatus, is_final
+    from aristobot.platform.tables import decisions, orders
+
+    query = (
+        select(decisions.c.outcome, decisions.c.reason, orders)
+        .outerjoin(orders, orders.c.command_id == decisions.c.command_id)
+        .where(decisions.c.owner == decision.owner, decisions.c.id == decision.decision_id)
+    )
+    row = None
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_LOOK_SECONDS)
+        async with session.database.transaction(decision.owner) as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            continue
+        if row[decisions.c.outcome] != "ordered":
+            raise Misconfigured(f"{decision.symbol} was not sold: {row[decisions.c.reason]}")
+        status = row[orders.c.status]
+        if status is not None and is_final(OrderStatus(status)):
+            return _sold(decision.symbol, row)
+    if row is None:
+        return f"asked to sell {decision.symbol}; the engine has not answered yet"
+    return f"asked to sell {decision.symbol}; the order is {row[orders.c.status] or 'on its way'}"
+
+
+def _sold(symbol: str, row: Any) -> str:
+    from aristobot.platform.tables import orders
+
+    client_order_id, status = row[orders.c.client_order_id], row[orders.c.status]
+    quantity, quote = row[orders.c.executed_quantity], row[orders.c.executed_quote]
+    if not quantity:
+        raise Misconfigured(
+            f"{symbol} was not sold: order {client_order_id} is {status}: {row[orders.c.reason]}"
+        )
+    amounts = f"sold {quantity.normalize():f} for {quote.normalize():f}"
+    return f"{symbol}: {amounts}, order {status}: `aristobot order show {client_order_id}`"
+
+
+def _amounts(held: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{row['quantity'].normalize():f} of {row['symbol']} on {row['broker']}" for row in held
+    )
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="strategy", rich_help_panel=_PANEL)
+    parent.add_typer(decisions_app, name="decision", rich_help_panel=_PANEL)
+    parent.add_typer(decisions_app, name="decisions", hidden=True)
