@@ -15,7 +15,6 @@ import typer
 
 from aristobot.cli.options import OWNER, AsJson, Data, Limit, Owner
 from aristobot.cli.session import Session, open_session, run
-from aristobot.cli.strategy_check import check_file
 from aristobot.core.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a strategy's code, after a trial on sample candles."""
+    from aristobot.cli.strategy_check import check_file
+
     check_file(file, as_json)
 
 
