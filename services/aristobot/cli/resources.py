@@ -12,7 +12,8 @@ import yaml
 
 from aristobot.cli.options import OWNER, Data, Owner
 from aristobot.cli.session import open_session, run
-from aristobot.contracts.resources import Document, parse_document
+from aristobot.cli.strategy_check import require_sound
+from aristobot.contracts.resources import Document, Strategy, parse_document
 from aristobot.core.errors import Misconfigured
 
 _PANEL = "Resources"
@@ -113,11 +114,17 @@ def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="A YAML file or a folder of them.")],
     owner: Owner = OWNER,
 ) -> None:
-    """Create or change resources; the files are those that `kubectl apply` takes."""
+    """Create or change resources; the files are those that `kubectl apply` takes.
+
+    A Strategy's code is checked first, like `aristobot strategy check` does.
+    """
     documents = _read(file)
+    strategies = [document for document in documents if isinstance(document, Strategy)]
 
     async def work() -> None:
         async with open_session(data) as session:
+            if strategies:
+                await require_sound(strategies)
             store = session.store()
             for document in documents:
                 whose = document.metadata.namespace or owner

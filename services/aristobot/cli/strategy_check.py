@@ -1,4 +1,4 @@
-"""`aristobot strategy check FILE`: says what is wrong with a strategy before it trades.
+"""`aristobot strategy check FILE`, and `apply`: what is wrong with a strategy before it trades.
 
 The code runs in a sealed process (`runner.check`), so that checking a stranger's file is safe.
 """
@@ -6,6 +6,7 @@ The code runs in a sealed process (`runner.check`), so that checking a stranger'
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from aristobot.cli.output import print_json
 from aristobot.core.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from aristobot.contracts.resources import Strategy
     from aristobot.core.strategy_code import Problem
 
 #: As much code as a Strategy resource holds.
@@ -48,6 +50,34 @@ def check_file(path: Path, as_json: bool) -> None:
             typer.echo(f"{path}: {result.class_name} can be applied")
     if not result.ok:
         raise typer.Exit(1)
+
+
+async def require_sound(strategies: Sequence[Strategy]) -> None:
+    """Check the code of Strategy resources before they are applied.
+
+    Raises `Misconfigured` with every problem of every one, so that a mistake changes nothing.
+    """
+    from aristobot.platform.sandbox.availability import unsealed_is_allowed
+    from aristobot.runner.check import check
+    from aristobot.runner.zygote_host import Zygote
+
+    told = []
+    zygote = Zygote(allow_unsealed=unsealed_is_allowed())
+    await zygote.start()
+    try:
+        for strategy in strategies:
+            if strategy.spec.code is None:
+                continue  # it stands in a ConfigMap, and the cluster's operator looks at it there
+            result = await check(strategy.spec.code, zygote=zygote)
+            told += [
+                f"strategy/{strategy.metadata.name}, spec.code{_place(each)}: "
+                f"{each.code}: {each.message}"
+                for each in result.problems
+            ]
+    finally:
+        await zygote.close()
+    if told:
+        raise Misconfigured("\n".join(["nothing was applied", *told]))
 
 
 def _read(path: Path) -> str:

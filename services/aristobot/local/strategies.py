@@ -109,10 +109,17 @@ class ActiveStrategies:
                 ready=False,
                 reason="Starting",
                 text="the runner has not begun with it yet",
-                more={"phase": StrategyPhase.STARTING.value},
+                more={
+                    "phase": StrategyPhase.STARTING.value,
+                    "timeframe": record.timeframe.value,
+                },
             )
             return
-        more: dict[str, Any] = {"phase": status.phase.value, "restarts": status.restarts}
+        more: dict[str, Any] = {
+            "phase": status.phase.value,
+            "timeframe": record.timeframe.value,
+            "restarts": status.restarts,
+        }
         if status.last_decision is not None:
             more["lastDecision"] = status.last_decision
         is_running = status.phase is StrategyPhase.RUNNING

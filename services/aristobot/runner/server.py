@@ -7,8 +7,8 @@ import asyncio
 from aristobot.contracts.nats_roles import runner as runner_role
 from aristobot.platform.admin_server import serve_admin
 from aristobot.platform.bus import Bus
-from aristobot.platform.sandbox.availability import ALLOW_UNSEALED
-from aristobot.platform.settings import ServiceSettings, optional
+from aristobot.platform.sandbox.availability import unsealed_is_allowed
+from aristobot.platform.settings import ServiceSettings
 from aristobot.runner.service import Runner
 
 
@@ -20,7 +20,7 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
         credentials=settings.nats_credentials,
         inbox_prefix=runner_role().inbox_prefix,
     )
-    runner = Runner(bus, allow_unsealed=optional(ALLOW_UNSEALED) == "1")
+    runner = Runner(bus, allow_unsealed=unsealed_is_allowed())
     try:
         async with asyncio.TaskGroup() as tasks:
             if settings.admin_port is not None:
