@@ -55,3 +55,13 @@ def post(url: str, body: bytes, content_type: str = "text/plain; charset=utf-8")
     return httpx.post(
         url, content=body, headers={"content-type": content_type}, timeout=10, trust_env=False
     )
+
+
+def set_price(platform: Platform, symbol: str, price: str) -> None:
+    """Let the simulator's market jump; it goes on from there."""
+    httpx.post(
+        f"{platform.simulator_url}/control/price",
+        json={"symbol": symbol, "price": price},
+        timeout=10,
+        trust_env=False,
+    ).raise_for_status()

@@ -18,12 +18,14 @@ import httpx
 import pytest
 
 from tests.bodies import body_paths, content_type, freshen
-from tests.e2e.brokers import broker, post, wait_until_ready
+from tests.e2e.brokers import broker, post, set_price, wait_until_ready
 from tests.e2e.independent import ccxt_of, order_by_client_id
 from tests.harness.platform import Platform, eventually
 
 BROKER = "bodies"
 BODIES = body_paths()
+#: The market at which their stops and targets make sense.
+PRICES = {"BTCUSDT": "91912.34", "ETHUSDT": "3038.77", "SOLUSDT": "141.77"}
 TRADING = [path for path in BODIES if "ping" not in path.name]
 
 #: (service, span, the span above it) that every order's trace holds.
@@ -70,6 +72,8 @@ class Journeys:
 def journeys(platform: Platform) -> Journeys:
     platform.apply(broker(BROKER))
     wait_until_ready(platform, BROKER)
+    for symbol, price in PRICES.items():
+        set_price(platform, symbol, price)
     url = platform.webhook_url(BROKER)
     sent, answers = {}, {}
     for path in BODIES:
@@ -83,7 +87,7 @@ def journeys(platform: Platform) -> Journeys:
         return rows if ids <= rows.keys() else None
 
     def all_settled() -> dict[str, dict[str, Any]] | None:
-        rows = {row["source_id"]: row for row in platform.orders()}
+        rows = {row["source_id"]: row for row in platform.orders() if row["protects"] is None}
         mine = [row for row in rows.values() if row["broker"] == BROKER]
         settled = len(mine) >= len(TRADING) and all(row["status"] == "filled" for row in mine)
         return rows if settled else None
@@ -159,7 +163,16 @@ def test_the_account_is_what_the_orders_made_of_it(journeys: Journeys) -> None:
     assert Decimal(str(balance["ETH"]["total"])) < Decimal("0.0001")
     assert balance["BTC"]["total"] > 0.005
     theirs = journeys.platform.simulator_orders(journeys.exchange.apiKey)
-    assert len(theirs) == len(TRADING), "an order that no alert asked for"
+    ours = [row for row in journeys.platform.orders() if row["exchange_order_id"] is not None]
+    mine = [row for row in ours if row["broker"] == BROKER]
+    assert len(theirs) == len(mine), "an order that no alert asked for"
+    assert len([row for row in mine if row["protects"] is None]) == len(TRADING)
+
+
+def _is_of(span: dict[str, Any], order: dict[str, Any] | None) -> bool:
+    """Not of a stop or target, which are placed in the same trace."""
+    client_id = span["attributes"].get("aristobot.client_order_id")
+    return order is None or client_id in (None, order["client_order_id"])
 
 
 @pytest.mark.parametrize("path", BODIES, ids=lambda path: path.stem)
@@ -170,8 +183,9 @@ def test_one_trace_shows_the_whole_journey(journeys: Journeys, path: Path) -> No
     assert {span["trace_id"] for span in spans} == {trace_id}
     by_id = {span["span_id"]: span for span in spans}
     assert len([span for span in spans if span["parent_span_id"] is None]) == 1
+    order = journeys.order(path) if path in TRADING else None
     for service, name, above in steps:
-        for span in (s for s in spans if s["name"] == name):
+        for span in (s for s in spans if s["name"] == name and _is_of(s, order)):
             assert span["service"] == service
             assert span["status"] != "error", span
             parent = by_id[span["parent_span_id"]]["name"] if span["parent_span_id"] else None
@@ -179,8 +193,8 @@ def test_one_trace_shows_the_whole_journey(journeys: Journeys, path: Path) -> No
     if path not in TRADING:
         assert {span["service"] for span in spans} == {"ingress", "engine"}
         return
-    order = journeys.order(path)
-    (exchange_call,) = [span for span in spans if span["name"] == "POST binance"]
+    assert order is not None
+    (exchange_call,) = [s for s in spans if s["name"] == "POST binance" and _is_of(s, order)]
     attributes = exchange_call["attributes"]
     assert attributes["aristobot.client_order_id"] == order["client_order_id"]
     assert attributes["aristobot.symbol"] == order["symbol"]

@@ -15,7 +15,14 @@ from enum import StrEnum
 
 from aristobot.contracts.directory import BrokerRecord
 from aristobot.contracts.keys import client_order_id, command_id, signal_key
-from aristobot.contracts.messages import AskedBy, PlaceOrder, SizingReply, WebhookReceived
+from aristobot.contracts.messages import (
+    AskedBy,
+    Level,
+    PlaceOrder,
+    Protection,
+    SizingReply,
+    WebhookReceived,
+)
 from aristobot.contracts.resources import TradingMode
 from aristobot.core.alert import Action, Alert, check_age, interpret
 from aristobot.core.alert_text import read_fields
@@ -59,6 +66,20 @@ class Verdict:
     command: PlaceOrder | None = None
     dust: Decimal = Decimal(0)
 
+    def protected(self, held: Decimal, begun: Position) -> PlaceOrder:
+        """The command, saying also how the gateway is to protect what it leaves behind.
+
+        `held`: base that the position held before; `begun`: the position as `begin` leaves it.
+        """
+        if self.command is None:
+            raise ValueError("a verdict without an order protects nothing")
+        protection = Protection(
+            stop_loss=_level(begun.stop_loss.price),
+            take_profit=_level(begun.take_profit.price),
+            held_quantity=held,
+        )
+        return self.command.model_copy(update={"protection": protection})
+
     def begin(self, position: Position) -> Position:
         """The position once the command is recorded. There must be an alert and a command."""
         if self.command is None or self.alert is None:
@@ -88,6 +109,10 @@ class Tradable:
     percent: Decimal
     signal_key: str | None
     valid_until: datetime | None
+
+
+def _level(price: Decimal | None) -> Level | None:
+    return Level(kind="price", value=price) if price is not None else None
 
 
 def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tradable:
@@ -183,6 +208,8 @@ def decide_order(
     """Size the order and make the command; its ids are functions of the webhook's id."""
     try:
         sized = _size(tradable, account)
+        if tradable.side is Side.BUY:
+            _check_levels(tradable.alert, sized.price or account.price)
     except Refused as refusal:
         return refuse(tradable, refusal)
     identifier = command_id(webhook_id)
@@ -209,6 +236,20 @@ def decide_order(
         command=command,
         dust=smallest_order(account.rules.to_rules()),
     )
+
+
+def _check_levels(alert: Alert, price: Decimal) -> None:
+    """Refuse a buy whose stop or target would sell it at once."""
+    stop, target = alert.stop_loss_price, alert.take_profit_price
+    if stop is not None and stop >= price:
+        raise Refused(
+            "bad_stop", f"PrixSL {stop:f} is not below the price {price:f}: it would sell at once"
+        )
+    if target is not None and target <= price:
+        raise Refused(
+            "bad_target",
+            f"PrixTP {target:f} is not above the price {price:f}: it would sell at once",
+        )
 
 
 def _size(tradable: Tradable, account: SizingReply) -> Sized:

@@ -146,9 +146,9 @@ class WebhookWorker:
                 command = verdict.command
                 if command is not None and recorded:
                     position = await repository.lock_position(connection, holding_of(command))
-                    await hand_over(
-                        connection, command, verdict.begin(position), webhook.received_at
-                    )
+                    begun = verdict.begin(position)
+                    command = verdict.protected(position.quantity, begun)
+                    await hand_over(connection, command, begun, webhook.received_at)
             span.set_attribute(names.DECISION, verdict.outcome.value)
             if verdict.reason is not None:
                 span.set_attribute(names.REASON, verdict.reason)

@@ -200,7 +200,7 @@ class ProtectionBook:
             quantity=quantity,
             status=OrderStatus.SENDING.value,
             asked_by=cause.asked_by,
-            source_id=cause.source_id,
+            source_id=cause.command_id,
             attempt=0,
             sent_timestamp_ms=0,
             caused_at=cause.caused_at,
