@@ -75,6 +75,47 @@ async def test_limit_order_is_placed_read_and_cancelled(binance: Any) -> None:
     assert [o["status"] for o in await binance.fetch_orders("BTC/USDT")] == ["canceled"]
 
 
+async def test_stop_orders_are_placed_triggered_and_cancelled(binance: Any, venue: Venue) -> None:
+    stop = await binance.create_order(
+        "BTC/USDT", "market", "sell", 0.1, None, {"stopLossPrice": 95000}
+    )
+    target = await binance.create_order(
+        "BTC/USDT", "limit", "sell", 0.1, 106000, {"takeProfitPrice": 105000}
+    )
+    maker = await binance.create_order("BTC/USDT", "limit", "sell", 0.1, 120000, {"postOnly": True})
+    waiting = {o["id"]: o for o in await binance.fetch_open_orders("BTC/USDT")}
+    assert waiting[stop["id"]]["triggerPrice"] == 95000
+    assert waiting[target["id"]]["triggerPrice"] == 105000
+    assert waiting[maker["id"]]["postOnly"] is True
+    await venue.price("94000")
+    filled = await binance.fetch_order(stop["id"], "BTC/USDT")
+    assert (filled["status"], filled["filled"]) == ("closed", 0.1)
+    cancelled = await binance.cancel_order(target["id"], "BTC/USDT")
+    assert cancelled["status"] == "canceled"
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        await binance.create_order("BTC/USDT", "limit", "sell", 0.1, 90000, {"postOnly": True})
+    with pytest.raises(ccxt.ExchangeError, match="trigger immediately"):
+        await binance.create_order(
+            "BTC/USDT", "market", "sell", 0.1, None, {"stopLossPrice": 95000}
+        )
+    assert (await binance.fetch_balance())["BTC"]["used"] == 0.1
+
+
+async def test_an_order_list_goes_through_ccxt(binance: Any, venue: Venue) -> None:
+    made = await binance.private_post_orderlist_oco(
+        {
+            "symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1",
+            "aboveType": "LIMIT_MAKER", "abovePrice": "110000",
+            "belowType": "STOP_LOSS", "belowStopPrice": "90000",
+        }
+    )  # fmt: skip
+    stop, target = (leg["orderId"] for leg in made["orders"])
+    assert len(await binance.private_get_openorderlist()) == 1
+    await venue.price("111000")
+    assert (await binance.fetch_order(target, "BTC/USDT"))["status"] == "closed"
+    assert (await binance.fetch_order(stop, "BTC/USDT"))["status"] == "expired"
+
+
 async def test_errors_are_the_ones_ccxt_knows(binance: Any, venue: Venue) -> None:
     with pytest.raises(ccxt.InsufficientFunds):
         await binance.create_order("BTC/USDT", "market", "buy", 0.5)

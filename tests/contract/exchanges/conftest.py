@@ -11,8 +11,15 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from aristobot.core.orders import OrderType, Side
-from aristobot.exchanges.port import Answer, ExchangeClient, OrderReport, OrderRequest
+from aristobot.core.orders import OrderStatus, OrderType, Side
+from aristobot.exchanges.port import (
+    Answer,
+    ExchangeClient,
+    ListAnswer,
+    OrderListRequest,
+    OrderReport,
+    OrderRequest,
+)
 from tests.contract.exchanges.simulated import Credentials, Simulated, running_simulator
 from tests.contract.exchanges.venues import PRICE, VENUES, Venue
 
@@ -45,6 +52,42 @@ class Desk:
             quote_quantity=None if quote is None else Decimal(quote),
             price=None if price is None else Decimal(price),
         )
+
+    def waiting(
+        self, kind: OrderType, at: str, *, side: Side = Side.SELL, quantity: str = "0.1"
+    ) -> OrderRequest:
+        """An order that waits for a price: a stop, a target, or one resting there."""
+        rests = kind is OrderType.LIMIT_MAKER
+        return OrderRequest(
+            symbol=self.venue.symbol,
+            side=side,
+            type=kind,
+            client_order_id=f"tc-{next(self._ids)}",
+            quantity=Decimal(quantity),
+            price=Decimal(at) if rests else None,
+            stop_price=None if rests else Decimal(at),
+        )
+
+    def pair(
+        self, stop: str, target: str, *, side: Side = Side.SELL,
+        target_type: OrderType = OrderType.LIMIT_MAKER,
+    ) -> OrderListRequest:  # fmt: skip
+        return OrderListRequest(
+            symbol=self.venue.symbol,
+            list_client_id=f"tc-{next(self._ids)}",
+            stop=self.waiting(OrderType.STOP_LOSS, stop, side=side),
+            target=self.waiting(target_type, target, side=side),
+        )
+
+    async def place_list(self, request: OrderListRequest) -> ListAnswer:
+        return await self.client.place_list(request, timestamp_ms=self.client.now_ms())
+
+    async def statuses(self, request: OrderListRequest) -> tuple[OrderStatus, OrderStatus]:
+        """Of the stop and of the target."""
+        stop, target = await self.found(request.stop), await self.found(request.target)
+        assert stop is not None
+        assert target is not None
+        return stop.status, target.status
 
     async def place(self, request: OrderRequest) -> Answer:
         return await self.client.place(request, timestamp_ms=self.client.now_ms())

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -72,27 +73,27 @@ class Simulated:
 
 
 @contextmanager
-def running_simulator() -> Iterator[str]:
-    """The origin of an exchange kept in memory, on a free port."""
-    port: Future[int] = Future()
+def running_simulator(folder: Path | None = None, port: int = 0) -> Iterator[str]:
+    """The origin of an exchange, kept in memory without a folder, on a free port without one."""
+    listening: Future[int] = Future()
     stopping: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:
         stop = asyncio.Event()
         stopping.set_result((asyncio.get_running_loop(), stop))
         try:
-            settings = SimulatorSettings(port=0, tick_seconds=0.05)
-            await serve(settings, stop, on_ready=port.set_result)
+            settings = SimulatorSettings(port=port, data_dir=folder, tick_seconds=0.05)
+            await serve(settings, stop, on_ready=listening.set_result)
         except BaseException as error:
             # Handed to whoever waits for the port; the thread itself shows it as well.
-            if not port.done():
-                port.set_exception(error)
+            if not listening.done():
+                listening.set_exception(error)
             raise
 
     thread = threading.Thread(target=uvloop.run, args=(run(),), name="simulator")
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port.result(timeout=START_SECONDS)}"
+        yield f"http://127.0.0.1:{listening.result(timeout=START_SECONDS)}"
     finally:
         loop, stop = stopping.result(timeout=START_SECONDS)
         if thread.is_alive():

@@ -43,6 +43,10 @@ VENUES = (
             "secret": "-1022",
             "key": "-2015",
         },
-        paths={"account": "GET /api/v3/account", "cancel": "DELETE /api/v3/order"},
+        paths={
+            "account": "GET /api/v3/account",
+            "cancel": "DELETE /api/v3/order",
+            "place_list": "POST /api/v3/orderList/oco",
+        },
     ),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from aristobot.simulator.orders import (
     FillPlan,
     Kind,
     Lifetime,
+    ListRequest,
     Order,
     OrderRequest,
     Refusal,
     Refused,
+    Trigger,
 )
 from aristobot.simulator.pairs import PAIRS
 from aristobot.simulator.settings import SimulatorSettings
@@ -73,6 +76,26 @@ _STEP = st.one_of(
         st.integers(-100, 100),  # price, in tenths of a percent away from the market
         st.sampled_from(["plain", "by_quote", "late", "partial", "partial_expires"]),
     ),
+    st.tuples(
+        st.just("wait"),
+        _SYMBOL,
+        st.sampled_from(Side),
+        st.sampled_from(Trigger),
+        st.sampled_from([Kind.MARKET, Kind.LIMIT]),
+        st.sampled_from(Lifetime),
+        st.integers(1, 3_000),
+        st.tuples(st.integers(-60, 60), st.integers(-60, 60)),  # stop price and price, as above
+        st.sampled_from(["plain", "late", "partial", "partial_expires"]),
+    ),
+    st.tuples(
+        st.just("pair"),
+        _SYMBOL,
+        st.sampled_from(Side),
+        st.sampled_from([Kind.POST_ONLY, Kind.MARKET, Kind.LIMIT]),  # what the target is
+        st.integers(1, 3_000),
+        st.tuples(st.integers(1, 60), st.integers(1, 60)),  # how far off stop and target are
+        st.sampled_from(["plain", "late", "partial", "partial_expires"]),
+    ),
     st.tuples(st.just("cancel"), st.integers(0, 30)),
     st.tuples(st.just("price"), _SYMBOL, st.integers(-100, 100)),
     st.tuples(st.just("ticks"), st.integers(1, 5), st.sampled_from([700, 61_000])),
@@ -82,6 +105,37 @@ _PLANS = {
     "partial": FillPlan(D("0.4"), 2),
     "partial_expires": FillPlan(D("0.4"), 2, rest_expires=True),
 }
+
+
+def _place_or_not(exchange: Exchange, place: Callable[[], object]) -> None:
+    before = _state(exchange)
+    try:
+        place()
+    except Refused:
+        assert _state(exchange) == before
+
+
+def _waiting(
+    exchange: Exchange, symbol: str, side: Side, trigger: Trigger | None, kind: Kind,
+    lifetime: Lifetime, worth: int, stop: int, limit: int, *, client_id: str | None = None,
+) -> OrderRequest:  # fmt: skip
+    """A conditional order (or a post-only one) that far off the market, in tenths of a percent."""
+    pair, last = PAIRS[symbol], exchange.market.pairs[symbol].price
+
+    def at(offset: int) -> Decimal:
+        return last * (1000 + offset) / 1000 // pair.tick * pair.tick
+
+    return OrderRequest(
+        symbol=symbol,
+        side=side,
+        kind=kind,
+        client_id=client_id or f"w{exchange.book.next_order_id % 7}",
+        lifetime=lifetime if kind is Kind.LIMIT else Lifetime.GOOD_TILL_CANCELLED,
+        price=None if kind is Kind.MARKET else at(limit),
+        quantity=D(worth) / last // pair.quantity_step * pair.quantity_step,
+        trigger=trigger,
+        stop_price=None if trigger is None else at(stop),
+    )
 
 
 def _run(exchange: Exchange, step: tuple[Any, ...], clock: StillClock) -> None:
@@ -103,11 +157,26 @@ def _run(exchange: Exchange, step: tuple[Any, ...], clock: StillClock) -> None:
                 quantity=None if by_quote else quantity,
                 quote_quantity=D(worth) if by_quote else None,
             )
-            before = _state(exchange)
-            try:
-                exchange.place(account, request, _PLANS.get(how))
-            except Refused:
-                assert _state(exchange) == before
+            _place_or_not(exchange, lambda: exchange.place(account, request, _PLANS.get(how)))
+        case ("wait", symbol, side, trigger, kind, lifetime, worth, (stop, limit), how):
+            request = _waiting(exchange, symbol, side, trigger, kind, lifetime, worth, stop, limit)
+            _place_or_not(exchange, lambda: exchange.place(account, request, _PLANS.get(how)))
+        case ("pair", symbol, side, kind, worth, (stop, target), how):
+            sign = 1 if side is Side.SELL else -1
+            legs = [
+                _waiting(
+                    exchange, symbol, side, trigger, leg_kind, Lifetime.GOOD_TILL_CANCELLED,
+                    worth, offset, offset, client_id=f"{name}{exchange.book.next_list_id % 5}",
+                )
+                for name, trigger, leg_kind, offset in (
+                    ("s", Trigger.STOP, Kind.MARKET, -sign * stop),
+                    ("t", Trigger.TARGET if kind is not Kind.POST_ONLY else None, kind,
+                     sign * target),
+                )
+            ]  # fmt: skip
+            legs[1] = replace(legs[1], quantity=legs[0].quantity)
+            pair = ListRequest(f"l{exchange.book.next_list_id % 5}", legs[0], legs[1])
+            _place_or_not(exchange, lambda: exchange.place_list(account, pair, _PLANS.get(how)))
         case ("cancel", index):
             orders = list(exchange.book.orders.values())
             if index < len(orders):
@@ -139,12 +208,28 @@ def _check_money(exchange: Exchange, start: dict[str, Decimal]) -> None:
                 expected[order.pair.base] += sign * trade.quantity
                 expected[order.pair.quote] -= sign * trade.quote
                 expected[trade.fee_asset] -= trade.fee
+    _check_lists(account, locked)
     for asset, total in expected.items():
         balance = account.balance(asset)
         assert balance.free >= 0
         assert balance.locked == locked[asset]
         assert balance.free + balance.locked == total
         assert total.as_tuple().exponent >= -8  # type: ignore[operator]
+
+
+def _check_lists(account: Account, locked: dict[str, Decimal]) -> None:
+    for known in account.lists.values():
+        legs = [account.latest_by_client_id[known.pair.symbol, cid] for _, cid in known.legs]
+        if [leg.id for leg in legs] != [order_id for order_id, _ in known.legs]:
+            continue  # the client ids were used again, so it is long done
+        assert (known.id in account.open_lists) == known.is_open
+        if known.is_open:
+            assert all(leg.is_open and leg.locked == leg.executed == 0 for leg in legs)
+            assert known.locked > 0
+        else:
+            assert known.locked == 0
+            assert sum(leg.is_open or leg.executed > 0 for leg in legs) <= 1
+        locked[known.spent_asset] += known.locked
 
 
 def _check_order(order: Order, locked: dict[str, Decimal]) -> None:
