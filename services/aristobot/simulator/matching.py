@@ -312,10 +312,14 @@ class Exchange:
             self._match_resting(trade.symbol)
 
     def _match_resting(self, symbol: str) -> None:
+        look = self._look(symbol)
         for order in list(self.book.resting[symbol].values()):
-            if order.is_open:  # the order before may have been the other of its list
-                events = events_at(order, self.book.open_list_of(order), self._look(symbol))
+            if not order.is_open:  # an order before was the other of its list
+                continue
+            events = events_at(order, self.book.open_list_of(order), look)
+            if events:
                 self._commit(events)
+                look = self._look(symbol)  # the next fill has another id
 
     def _commit(self, events: list[Event]) -> None:
         """Keep the events, apply them, tell the listeners: in this order."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.exchanges.binance.errors import acting_error, is_nothing_to_cancel, read_error
-from aristobot.exchanges.port import ExchangeRefused, UnknownOutcome
+from aristobot.exchanges.port import WOULD_TRIGGER, ExchangeRefused, UnknownOutcome
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,21 @@ def test_nothing_to_cancel() -> None:
     assert is_nothing_to_cancel(-2013, "Order does not exist.")
     assert not is_nothing_to_cancel(-2011, "Order was not canceled due to cancel restrictions.")
     assert not is_nothing_to_cancel(None, "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Order would trigger immediately.",
+        "Order would immediately match and take.",
+        "The relationship of the prices for the orders is not correct.",
+    ],
+)
+def test_a_price_that_is_passed_has_one_name(message: str) -> None:
+    error = acting_error(400, -2010, message)
+    assert isinstance(error, ExchangeRefused)
+    assert error.code == WOULD_TRIGGER
+    assert message.rstrip(".") in str(error)
+    other = acting_error(400, -1013, message)  # a filter's refusal has its own words
+    assert isinstance(other, ExchangeRefused)
+    assert other.code == "-1013"

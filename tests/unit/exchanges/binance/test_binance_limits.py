@@ -155,3 +155,16 @@ def test_limits_are_learnt(budget: RequestBudget) -> None:
 )
 def test_retry_after(text: str, seconds: float | None) -> None:
     assert retry_after_seconds({"retry-after": text}) == seconds
+
+
+def test_a_pair_needs_room_for_two_orders(budget: RequestBudget) -> None:
+    budget.learn([Limit("ORDERS", 10_000, 4, "x-mbx-order-count-10s")])
+    _answer(budget, Use.PLACE, x_mbx_order_count_10s="1")
+    pair = budget.admit(1, Use.PLACE, orders=2)
+    budget.admit(1, Use.PLACE)
+    with pytest.raises(Retryable):
+        budget.admit(1, Use.PLACE)
+    budget.settle(pair, status=None, headers={})
+    with pytest.raises(Retryable):
+        budget.admit(1, Use.PLACE, orders=3)
+    budget.admit(1, Use.PLACE, orders=2)

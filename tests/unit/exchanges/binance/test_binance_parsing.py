@@ -168,11 +168,36 @@ def test_error_bodies() -> None:
         assert parsing.error_of(text) == (None, "")
 
 
+def test_a_placed_list_names_both_legs() -> None:
+    stop, target = parsing.placed_list(payload("list_placed"))
+    assert (stop.client_order_id, stop.type, stop.price) == ("ar-stop", OrderType.STOP_LOSS, None)
+    assert stop.stop_price == D("1")
+    assert (target.client_order_id, target.type) == ("ar-target", OrderType.LIMIT_MAKER)
+    assert (target.price, target.stop_price) == (D("3"), None)
+    assert stop.status is target.status is OrderStatus.NEW
+    assert stop.updated_at == parsing.moment(1710485608839)
+
+
+def test_cancelling_a_leg_answers_with_the_list() -> None:
+    report = parsing.cancelled(payload("list_cancelled"), "ar-target")
+    assert (report.client_order_id, report.exchange_order_id) == ("ar-target", "3")
+    assert report.status is OrderStatus.CANCELLED
+    with pytest.raises(parsing.Unreadable):
+        parsing.cancelled(payload("list_cancelled"), "ar-other")
+    alone = payload("order_cancelled")
+    assert parsing.cancelled(alone, "ignored") == parsing.cancelled_order(alone)
+
+
+def test_a_list_s_status_is_no_event_of_the_port() -> None:
+    assert parsing.stream_event(payload("event_list_status")) is None
+
+
 PARSERS: list[tuple[Callable[[Any], object], str]] = [
     (parsing.placed_order, "order_market_full"),
     (parsing.queried_order, "order_query"),
     (parsing.cancelled_order, "order_cancelled"),
     (parsing.open_orders, "open_orders"),
+    (parsing.placed_list, "list_placed"),
     (parsing.balances, "account"),
     (parsing.trades, "my_trades"),
     (parsing.stream_event, "event_trade"),
