@@ -5,7 +5,16 @@ from __future__ import annotations
 import typer
 
 from aristobot import __version__
-from aristobot.cli import orders, platform, resources, services, strategies, traces, webhooks
+from aristobot.cli import (
+    heartbeats,
+    orders,
+    platform,
+    resources,
+    services,
+    strategies,
+    traces,
+    webhooks,
+)
 
 app = typer.Typer(
     name="aristobot",
@@ -31,5 +40,5 @@ def _root(
     """Options of `aristobot` itself."""
 
 
-for module in (platform, resources, strategies, webhooks, orders, traces, services):
+for module in (platform, resources, strategies, webhooks, orders, heartbeats, traces, services):
     module.register(app)

@@ -57,6 +57,9 @@ def up(
     trusted_proxies: Annotated[
         str, typer.Option(help="Proxies whose X-Forwarded-For is believed.")
     ] = "",
+    speed: Annotated[
+        float, typer.Option(help="How many times as fast the simulator's market moves.", min=0.01)
+    ] = 1.0,
 ) -> None:
     """Start the whole platform: message server, database, simulator, services."""
     if detach:
@@ -79,6 +82,7 @@ def up(
         with_demo=demo,
         ingress_host=host,
         ingress_arguments=extra,
+        simulator_arguments=("--speed", f"{speed:g}") if speed != 1 else (),
     )
 
     def say(line: Line) -> None:

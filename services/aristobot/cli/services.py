@@ -72,6 +72,27 @@ def runner() -> None:
     run_service("runner", serve)
 
 
+def heartbeat(
+    market: Annotated[
+        str, typer.Option(help="The market, such as binance, binance-testnet, binance-simulator.")
+    ],
+    replica: Annotated[str, typer.Option(help="This replica's name, such as heartbeat-a.")],
+    symbols: Annotated[
+        str,
+        typer.Option(
+            help="Symbols that are always followed, comma-separated, beside those of strategies.",
+            envvar="ARISTOBOT_HEARTBEAT_SYMBOLS",
+        ),
+    ] = "BTCUSDT,ETHUSDT",
+) -> None:
+    """Make candles of a market's trades; run two replicas."""
+    from aristobot.heartbeat.server import serve
+    from aristobot.platform.lifecycle import run_service
+
+    names = [name.strip().upper() for name in symbols.split(",") if name.strip()]
+    run_service("heartbeat", lambda settings, stop: serve(settings, market, replica, names, stop))
+
+
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8889,
@@ -94,14 +115,35 @@ def simulator(
         Path | None, typer.Option(help="Folder of accounts and orders; none: in memory.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+    speed: Annotated[
+        float, typer.Option(help="How many times as fast the market's time runs.", min=0.01)
+    ] = 1.0,
+    tick: Annotated[
+        float, typer.Option(help="Seconds between two looks at the market.", min=0.01)
+    ] = 0.5,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="SYMBOL=FILE: play recorded trades from a CSV file with timestamp (ms), id, side, "
+            "price, amount; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """An exchange with play money, speaking Binance's protocol."""
     from aristobot.platform.lifecycle import run_service
     from aristobot.platform.settings import ServiceSettings
     from aristobot.simulator.server import serve
-    from aristobot.simulator.settings import SimulatorSettings
+    from aristobot.simulator.settings import SimulatorSettings, parse_replays
 
-    options = SimulatorSettings(host=host, port=port, data_dir=state, seed=seed)
+    options = SimulatorSettings(
+        host=host,
+        port=port,
+        data_dir=state,
+        seed=seed,
+        speed=speed,
+        tick_seconds=tick,
+        replays=parse_replays(replay or []),
+    )
 
     async def start(_: ServiceSettings, stop: asyncio.Event) -> None:
         await serve(options, stop)
@@ -126,5 +168,5 @@ def migrate() -> None:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (ingress, engine, runner, gateway, api, simulator, migrate):
+    for command in (ingress, engine, runner, gateway, heartbeat, api, simulator, migrate):
         app.command(rich_help_panel=_PANEL)(command)

@@ -237,6 +237,24 @@ class ClosedCandle(Message):
         return Candle(**{item.name: getattr(self, item.name) for item in fields(Candle)})
 
 
+class RawTrade(Message):
+    """One public trade; ids are consecutive for a symbol, so a reader of two replicas can tell."""
+
+    id: int
+    price: Amount
+    quantity: Amount
+    at: datetime
+
+
+class RawTrades(Message):
+    """What a heartbeat has just seen of one symbol, oldest first. For display; nothing is kept."""
+
+    market: str
+    symbol: str
+    replica: str
+    trades: tuple[RawTrade, ...]
+
+
 class Decision(Message):
     """What a strategy decided on a candle, or a person for it ("sell now").
 

@@ -12,12 +12,14 @@ that the exchange doesn't know can never appear. This is what makes a resend saf
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from aristobot.core.candle_builder import Trade
+from aristobot.core.candles import Candle, Timeframe
 from aristobot.core.errors import AristobotError, Refused
 from aristobot.core.orders import OrderStatus, OrderType, Side
 from aristobot.core.symbols import SymbolRules
@@ -239,6 +241,21 @@ class ExchangeClient(Protocol):
 
     async def price(self, symbol: str) -> Decimal: ...
 
+    async def candles(
+        self,
+        symbol: str,
+        timeframe: Timeframe,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 500,
+    ) -> tuple[Candle, ...]:
+        """Closed candles with `start` <= open time < `end`, oldest first, at most `limit`.
+
+        With a start the oldest ones, without it the newest. `Misconfigured`: no such symbol.
+        """
+        ...
+
     async def place(self, request: OrderRequest, *, timestamp_ms: int) -> Answer:
         """Send once. Returns a report, or raises `ExchangeRefused` or `UnknownOutcome`."""
         ...
@@ -265,3 +282,45 @@ class ExchangeClient(Protocol):
     def stream(self) -> AsyncIterator[StreamEvent]:
         """The private stream, reconnecting for ever; each (re)connect yields StreamConnected."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarketConnected:
+    """From here on every trade of these symbols comes; what was before was not all seen."""
+
+    symbols: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketLost:
+    """The stream broke off: nothing comes until the next `MarketConnected`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolUnknown:
+    """The exchange has no trades for this symbol."""
+
+    symbol: str
+    reason: str
+
+
+MarketEvent = Trade | MarketConnected | MarketLost | SymbolUnknown
+
+
+class MarketStream(Protocol):
+    """The public trades of one market, which need no account. Reconnects for ever."""
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        """Follow exactly these from now on; may be called at any time. `Misconfigured` if too many.
+
+        New ones are told by a `MarketConnected` of their own, once their trades come.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[MarketEvent]:
+        """Trades of one symbol in the order of their ids; a renewal may repeat some."""
+        ...
+
+    async def close(self) -> None: ...

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 
 from aristobot.core.errors import Misconfigured
 from aristobot.exchanges.binance.client import BinanceClient
-from aristobot.exchanges.binance.urls import urls_for
-from aristobot.exchanges.port import ExchangeClient
+from aristobot.exchanges.binance.market_stream import BinanceMarketStream
+from aristobot.exchanges.binance.urls import market_url_for, urls_for
+from aristobot.exchanges.port import ExchangeClient, MarketStream
 
 Factory = Callable[[str, str, str, str | None, str | None], ExchangeClient]
+StreamFactory = Callable[[str, str | None], MarketStream]
 
 
 def _binance(
@@ -23,7 +25,12 @@ def _binance(
     return BinanceClient(urls, api_key=api_key, api_secret=api_secret)
 
 
+def _binance_market(environment: str, ws_url: str | None) -> MarketStream:
+    return BinanceMarketStream(market_url_for(environment, ws_url=ws_url))
+
+
 _VENUES: Mapping[str, Factory] = {"binance": _binance}
+_MARKETS: Mapping[str, StreamFactory] = {"binance": _binance_market}
 EXCHANGES = tuple(_VENUES)
 
 
@@ -46,3 +53,18 @@ def create_client(
         known = ", ".join(EXCHANGES)
         raise Misconfigured(f"There is no exchange {exchange!r}; known are {known}.")
     return factory(environment, api_key, api_secret, base_url, ws_url)
+
+
+def create_market_stream(
+    exchange: str, environment: str, *, ws_url: str | None = None
+) -> MarketStream:
+    """The public trades of an exchange in one environment; not connected yet.
+
+    `ws_url`: origin of the market streams, which the simulator has no fixed one of. Raises
+    `Misconfigured` for an exchange without a market stream or an unusable address.
+    """
+    factory = _MARKETS.get(exchange)
+    if factory is None:
+        known = ", ".join(_MARKETS)
+        raise Misconfigured(f"{exchange!r} has no market stream yet; there is one for {known}.")
+    return factory(environment, ws_url)

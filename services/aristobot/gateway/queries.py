@@ -13,6 +13,9 @@ from aristobot.contracts.messages import (
     AccountQuery,
     AccountReply,
     BalanceMessage,
+    CandlesQuery,
+    CandlesReply,
+    ClosedCandle,
     PingQuery,
     PingReply,
     QueryEnvelope,
@@ -39,8 +42,11 @@ class Queries:
         account: AccountView,
         settlement: Settlement,
         protection: ProtectionBook,
+        *,
+        market: str,
     ) -> None:
         self._client = client
+        self._market = market
         self._account = account
         self._settlement = settlement
         self._protection = protection
@@ -79,6 +85,8 @@ class Queries:
                 return QueryReply(account=await self._balances())
             case PingQuery():
                 return QueryReply(ping=await self._ping())
+            case CandlesQuery():
+                return QueryReply(candles=await self._candles(query))
 
     async def _sizing(self, query: SizingQuery) -> SizingReply:
         rules = await self._account.rules(query.symbol)
@@ -104,6 +112,15 @@ class Queries:
                 for b in sorted(balances.values(), key=lambda b: b.asset)
                 if b.free or b.locked
             )
+        )
+
+    async def _candles(self, query: CandlesQuery) -> CandlesReply:
+        candles = await self._client.candles(
+            query.symbol, query.timeframe, start=query.start, end=query.end, limit=query.limit
+        )
+        return CandlesReply(
+            market=self._market,
+            candles=tuple(ClosedCandle.of(self._market, candle) for candle in candles),
         )
 
     async def _ping(self) -> PingReply:

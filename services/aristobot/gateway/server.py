@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 
+from aristobot.contracts.markets import market_id
 from aristobot.contracts.nats_roles import gateway as gateway_role
+from aristobot.contracts.resources import Environment, Exchange
 from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.workload import API_KEY_VARIABLE, API_SECRET_VARIABLE
 from aristobot.exchanges.registry import create_client
@@ -22,10 +24,10 @@ from aristobot.platform.waiting import patiently
 async def serve(settings: ServiceSettings, broker: str, stop: asyncio.Event) -> None:
     """Serve `<owner>.<broker>` until `stop` is set, or until `Fenced` by a successor."""
     key = BrokerKey.parse(broker)
-    venue = required("ARISTOBOT_EXCHANGE")
+    venue, environment = required("ARISTOBOT_EXCHANGE"), required("ARISTOBOT_EXCHANGE_ENVIRONMENT")
     client = create_client(
         venue,
-        required("ARISTOBOT_EXCHANGE_ENVIRONMENT"),
+        environment,
         api_key=required(API_KEY_VARIABLE),
         api_secret=required(API_SECRET_VARIABLE),
         base_url=optional("ARISTOBOT_EXCHANGE_URL"),
@@ -39,7 +41,15 @@ async def serve(settings: ServiceSettings, broker: str, stop: asyncio.Event) -> 
         inbox_prefix=gateway_role(key.owner, key.broker).inbox_prefix,
     )
     holder = settings.instance or f"{socket.gethostname()}-{os.getpid()}"
-    gateway = Gateway(key, bus=bus, database=database, client=client, venue=venue, holder=holder)
+    gateway = Gateway(
+        key,
+        bus=bus,
+        database=database,
+        client=client,
+        venue=venue,
+        market=market_id(Exchange(venue), Environment(environment)),
+        holder=holder,
+    )
 
     async def work() -> None:
         await patiently("database", lambda: require_current_schema(database))

@@ -55,6 +55,7 @@ class Gateway:
         database: Database,
         client: ExchangeClient,
         venue: str,
+        market: str,
         holder: str,
     ) -> None:
         self._key = key
@@ -86,7 +87,7 @@ class Gateway:
             client.now_ms,
             self._transactions.planned,
         )
-        self._queries = Queries(client, self._account, self._settlement, protection)
+        self._queries = Queries(client, self._account, self._settlement, protection, market=market)
         self._outbox = OutboxPublisher(database, bus, ORDER_EVENTS)
         self._is_started = False
 

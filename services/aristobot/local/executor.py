@@ -41,6 +41,7 @@ from aristobot.contracts.workload import (
 )
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.local import parts
+from aristobot.local.heartbeats import Heartbeats
 from aristobot.local.parts import Surroundings
 from aristobot.local.process import ProcessSpec
 from aristobot.local.status import report_ready
@@ -82,6 +83,7 @@ class Executor:
         self._strategies = ActiveStrategies(
             store=store, supervisor=supervisor, bus=bus, around=around
         )
+        self._heartbeats = Heartbeats(supervisor, around)
         self._around = around
         self._issue_credentials = issue_credentials
         self._slots: dict[str, int] = {}
@@ -112,6 +114,7 @@ class Executor:
         stored = await self._store.list(EVERY_OWNER, "Broker")
         tokens: dict[str, bytes] = {}
         records: dict[str, bytes] = {}
+        markets: set[str] = set()
         running: set[str] = set()
         for owner in sorted({resource.owner for resource in stored}):
             token = await self._token(owner, OWNER_WEBHOOK_SECRET)
@@ -124,7 +127,9 @@ class Executor:
                 tokens[token_hash(token)] = TokenRecord(
                     owner=resource.owner, broker=resource.name
                 ).encode()
-                records[str(key)] = BrokerRecord.of(resource.owner, broker).encode()
+                record = BrokerRecord.of(resource.owner, broker)
+                records[str(key)] = record.encode()
+                markets.add(record.market)
                 spec = await self._gateway(key, broker)
             except Misconfigured as error:
                 await self._report(resource, ready=False, reason="NotRunnable", text=str(error))
@@ -141,6 +146,7 @@ class Executor:
         # are gone go first for the same reason.
         await self._tokens.keep_only(set(tokens))
         await self._brokers.make_equal(records)
+        await self._heartbeats.make_equal(markets)
         await self._tokens.make_equal(tokens)
         await self._strategies.reconcile(stored)
 

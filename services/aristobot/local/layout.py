@@ -18,7 +18,10 @@ from aristobot.platform.nats_auth import write_private
 DATA_VARIABLE = "ARISTOBOT_DATA"
 DEFAULT_PORT_BASE = 8888
 
+_FIRST_HEARTBEAT_OFFSET = 8
 _FIRST_GATEWAY_OFFSET = 20
+#: Admin ports between the two.
+MOST_HEARTBEATS = _FIRST_GATEWAY_OFFSET - _FIRST_HEARTBEAT_OFFSET
 
 
 def default_data() -> Path:
@@ -56,6 +59,10 @@ class Ports:
     @property
     def runner_admin(self) -> int:
         return self.base + 6
+
+    def heartbeat_admin(self, slot: int) -> int:
+        """`slot` counts the heartbeats of all markets from 0, below `MOST_HEARTBEATS`."""
+        return self.base + _FIRST_HEARTBEAT_OFFSET + slot
 
     def gateway_admin(self, slot: int) -> int:
         """`slot` counts the gateways from 0."""

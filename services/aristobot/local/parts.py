@@ -162,12 +162,12 @@ def api(around: Surroundings) -> ProcessSpec:
     )
 
 
-def simulator(around: Surroundings) -> ProcessSpec:
+def simulator(around: Surroundings, *, extra: tuple[str, ...] = ()) -> ProcessSpec:
     port = around.ports.simulator
     return service(
         around,
         "simulator",
-        ("simulator", "--port", str(port), "--state", str(around.layout.simulator)),
+        ("simulator", "--port", str(port), "--state", str(around.layout.simulator), *extra),
         around.environment("simulator", database=False),
         probe_port=port,
         probe_path="/api/v3/ping",

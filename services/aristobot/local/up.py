@@ -68,6 +68,7 @@ class UpOptions:
     with_demo: bool = True
     ingress_host: str = "0.0.0.0"
     ingress_arguments: tuple[str, ...] = ()
+    simulator_arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class Platform:
             "api": self._ports.api,
             "simulator": self._ports.simulator,
             "engine": self._ports.engine_admin,
+            "the first heartbeat": self._ports.heartbeat_admin(0),
+            "the second heartbeat": self._ports.heartbeat_admin(1),
             "the first gateway": self._ports.gateway_admin(0),
         }
         if self._options.nats_url is None:
@@ -191,7 +194,7 @@ class Platform:
             )
         around = self._surroundings(trust)
         services = [
-            parts.simulator(around),
+            parts.simulator(around, extra=options.simulator_arguments),
             parts.engine(around),
             parts.ingress(around, host=options.ingress_host, extra=options.ingress_arguments),
             parts.api(around),
@@ -270,6 +273,7 @@ class Platform:
             nats_roles.ingress(),
             nats_roles.engine(),
             nats_roles.runner(),
+            nats_roles.heartbeat(),
             nats_roles.api(),
             nats_roles.admin(),
         ):
@@ -346,6 +350,8 @@ class Platform:
         if part.startswith("gateway-"):
             key = BrokerKey.parse(part.removeprefix("gateway-"))
             address = f"broker {key.broker} of {key.owner}"
+        elif part.startswith("heartbeat-"):
+            address = f"market {part.removeprefix('heartbeat-')[:-2]}"
         self._say(Line(part, address))
 
     async def _conclude(

@@ -235,6 +235,12 @@ class Bus:
         end_if_cancelled()
         return PublishAck(ack["seq"], ack.get("duplicate", False))
 
+    async def tell(self, subject: str, payload: bytes) -> None:
+        """Publish for whoever happens to listen: nothing is kept, and nothing when NATS is away."""
+        if self._client.is_connected:
+            with contextlib.suppress(*_AWAY):  # it is for display, and the next one comes soon
+                await self._client.publish(subject, payload)
+
     async def request(
         self,
         subject: str,

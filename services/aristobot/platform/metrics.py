@@ -96,6 +96,46 @@ CONSUMER_PENDING_MESSAGES = Gauge(
     ["consumer"],
     registry=REGISTRY,
 )
+MARKET_TRADES = Counter(
+    "aristobot_market_trades", "Public trades taken.", ["market"], registry=REGISTRY
+)
+CANDLES_PUBLISHED = Counter(
+    "aristobot_candles_published",
+    "Candles acknowledged by the stream; late ones were fetched after a gap.",
+    ["market", "timeframe", "is_late"],
+    registry=REGISTRY,
+)
+CANDLES_DOUBTFUL = Counter(
+    "aristobot_candles_doubtful",
+    "Minutes that were published and then turned out to lack a trade.",
+    ["market"],
+    registry=REGISTRY,
+)
+CANDLE_CLOSE_SECONDS = Histogram(
+    "aristobot_candle_close_seconds",
+    "From taking the trade that closes a candle to the stream's acknowledgement.",
+    ["market"],
+    buckets=_ORDER_BUCKETS,
+    registry=REGISTRY,
+)
+HEARTBEAT_OPEN_GAPS = Gauge(
+    "aristobot_heartbeat_open_gaps",
+    "Spans of missed minutes that are not fetched yet.",
+    ["market"],
+    registry=REGISTRY,
+)
+HEARTBEAT_COHERENT = Gauge(
+    "aristobot_heartbeat_coherent",
+    "1 when no stored candle is missing and the longer ones equal their minutes.",
+    ["market"],
+    registry=REGISTRY,
+)
+HEARTBEAT_LAST_MESSAGE = Gauge(
+    "aristobot_heartbeat_last_message_timestamp_seconds",
+    "When the newest trade came, by our clock.",
+    ["market"],
+    registry=REGISTRY,
+)
 SPANS_STORED = Counter("aristobot_spans_stored", "Spans written to PostgreSQL.", registry=REGISTRY)
 
 

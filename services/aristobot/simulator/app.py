@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 def create_app(settings: SimulatorSettings) -> Starlette:
     """Build the exchange; `Misconfigured` when its data folder cannot be used."""
-    exchange = Exchange(settings, Clock())
+    exchange = Exchange(settings, Clock(settings.speed))
     faults = Faults(settings.seed)
     binance = BinanceDialect(exchange, faults)
     control = Control(exchange, faults, binance.limits, binance.hub)

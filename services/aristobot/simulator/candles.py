@@ -57,7 +57,11 @@ def from_units(units: int) -> Decimal:
 
 
 def _merge(a: Candle, b: Candle) -> Candle:
-    """`a` extended by the later `b`."""
+    """`a` extended by the later `b`. A period without trades has no say in where prices were."""
+    if not b.trades:
+        return a
+    if not a.trades:
+        return b._replace(open_ms=a.open_ms)
     return Candle(
         a.open_ms,
         a.open,

@@ -1,8 +1,10 @@
-"""The simulated market: one seeded random walk per pair, its spread, public trades and candles.
+"""The simulated market: a seeded random walk or recorded trades per pair, spread and candles.
 
 Each pair has a random generator of its own, so the same seed gives the same prices whatever else
-happens. The market knows no orders and no accounts: `matching.Exchange` asks it for quotes and
-tells its listeners about new prices. Liquidity is unlimited at the best bid and ask.
+happens. All times are the market's (see `clock`); it advances in steps, so that trades of all
+pairs come in the order of their time however fast it runs. The market knows no orders and no
+accounts: `matching.Exchange` asks it for quotes and tells its listeners about new prices.
+Liquidity is unlimited at the best bid and ask.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from aristobot.simulator.candles import Candle, CandleHistory
 from aristobot.simulator.pairs import Pair
+from aristobot.simulator.replay import RecordedTrade, Recording
 
 _SIGMA_PER_MINUTE = 0.0005
 _HALF_SPREAD = Decimal("0.00005")
 _ONE = Decimal(1)
 _TRADE_IDS_PER_SECOND = 100
+#: Steps that one tick is divided into when the market's time runs fast: so many trades at least.
+_MOST_STEPS = 10
+_RESERVE_MS = 1_500
 
 
 class Quote(NamedTuple):
@@ -45,7 +51,7 @@ class PublicTrade(NamedTuple):
 class PairMarket:
     """One pair's price, recent trades and candles."""
 
-    def __init__(self, pair: Pair, seed: int, tick_seconds: float, now_ms: int) -> None:
+    def __init__(self, pair: Pair, seed: int, step_seconds: float, now_ms: int) -> None:
         self.pair = pair
         self.price = pair.start_price
         # The walk goes on between ticks: many steps are finer than a tick and must add up.
@@ -53,9 +59,12 @@ class PairMarket:
         self.is_frozen = False
         self.trades: deque[PublicTrade] = deque(maxlen=1_000)
         self._dice = random.Random(f"{seed}:{pair.symbol}")
-        self._sigma = _SIGMA_PER_MINUTE * math.sqrt(tick_seconds / 60)
+        # Of a step, in the market's time.
+        self._sigma = _SIGMA_PER_MINUTE * math.sqrt(step_seconds / 60)
         # Ids grow with time, so a restart never gives an id twice.
         self._next_trade_id = now_ms // 1000 * _TRADE_IDS_PER_SECOND
+        self.recording: Recording | None = None
+        self._played = 0
         self.candles = CandleHistory(self.price, now_ms)
         self._quote = self._make_quote()
 
@@ -74,6 +83,35 @@ class PairMarket:
             self._exact *= math.exp(self._sigma * self._dice.gauss(0, 1))
             self._show(Decimal(self._exact))
         return self._trade(now_ms), closed
+
+    def start(self, now_ms: int) -> None:
+        """Stand at `now_ms`: what was recorded until then has happened, and nobody listened."""
+        if self.recording is None:
+            self._next_trade_id = max(self._next_trade_id, now_ms // 1000 * _TRADE_IDS_PER_SECOND)
+        else:
+            # The open minute was not kept: its trades are counted (again) from its beginning.
+            self._played = self.recording.after(self.candles.open_minute.open_ms - 1)
+            for recorded in self.due(now_ms):
+                self.play(recorded)
+        self.candles.close_until(now_ms)
+
+    def due(self, until_ms: int) -> Sequence[RecordedTrade]:
+        """The recorded trades until then that were not played; they count as played now."""
+        if self.recording is None:
+            return ()
+        first, self._played = self._played, self.recording.after(until_ms)
+        return self.recording.trades[first : self._played]
+
+    def play(self, recorded: RecordedTrade) -> tuple[PublicTrade, list[Candle]]:
+        """One recorded trade happens; also the minutes closed by it."""
+        closed = self.candles.close_until(recorded.time_ms)
+        self.put_price(recorded.price)
+        trade = PublicTrade(
+            recorded.id, self.pair.symbol, recorded.price, recorded.quantity, recorded.time_ms,
+            not recorded.is_taker_buy,
+        )  # fmt: skip
+        self._happened(trade)
+        return trade, closed
 
     def set_price(self, price: Decimal, now_ms: int) -> tuple[PublicTrade, list[Candle]]:
         """Jump to a price; it must be a positive multiple of the tick."""
@@ -104,26 +142,105 @@ class PairMarket:
         trade = PublicTrade(
             self._next_trade_id, self.pair.symbol, self.price, quantity, now_ms, not is_taker_buy
         )
-        self._next_trade_id += 1
-        self.trades.append(trade)
-        self.candles.add_trade(self.price, quantity, is_taker_buy=is_taker_buy, now_ms=now_ms)
+        self._happened(trade)
         return trade
+
+    def _happened(self, trade: PublicTrade) -> None:
+        self._next_trade_id = trade.id + 1
+        self.trades.append(trade)
+        self.candles.add_trade(
+            trade.price,
+            trade.quantity,
+            is_taker_buy=not trade.is_buyer_maker,
+            now_ms=trade.time_ms,
+        )
+
+
+class Step(NamedTuple):
+    """One pair's minutes that closed, and the trade after them; None: only time has passed."""
+
+    symbol: str
+    trade: PublicTrade | None
+    closed: list[Candle]
 
 
 class Market:
-    """All pairs. `pairs[symbol]` raises KeyError for an unlisted symbol."""
+    """All pairs. `pairs[symbol]` raises KeyError for an unlisted symbol.
+
+    `speed`: how fast its time runs, so how much of it passes in `tick_seconds`.
+    """
 
     def __init__(
-        self, pairs: Mapping[str, Pair], *, seed: int, tick_seconds: float, now_ms: int
+        self,
+        pairs: Mapping[str, Pair],
+        *,
+        seed: int,
+        tick_seconds: float,
+        now_ms: int,
+        speed: float = 1.0,
+        recordings: Mapping[str, Recording] | None = None,
     ) -> None:
+        self._step_ms = max(1, round(tick_seconds * 1000 * speed / _steps_per_tick(speed)))
+        #: The market's time up to which everything has happened.
+        self.now_ms = now_ms
+        #: How far a restart may find the market behind what was told; it begins after that.
+        self.reserve_ms = 0 if speed == 1 else round(_RESERVE_MS * speed)
         self.pairs: dict[str, PairMarket] = {
-            symbol: PairMarket(pair, seed, tick_seconds, now_ms) for symbol, pair in pairs.items()
+            symbol: PairMarket(pair, seed, self._step_ms / 1000, now_ms)
+            for symbol, pair in pairs.items()
         }
+        for symbol, recording in (recordings or {}).items():
+            self.pairs[symbol].recording = recording
+
+    def start(self, now_ms: int) -> None:
+        """Begin at `now_ms`, with the past that is missing until then. Recordings go on there."""
+        self.now_ms = now_ms
+        for pair in self.pairs.values():
+            pair.start(now_ms)
 
     def invent_past(self) -> None:
-        """Give every pair a past."""
+        """Give every pair a past; a recorded one has none but its recording."""
         for pair in self.pairs.values():
-            pair.invent_past()
+            if pair.recording is None:
+                pair.invent_past()
+
+    def advance(self, now_ms: int) -> Iterator[Step]:
+        """Everything that happens until `now_ms`, in the order of time.
+
+        Prices stand where the last step that was taken left them, so the caller acts on each.
+        """
+        behind = now_ms - self.now_ms
+        if behind <= 0:
+            return
+        # A machine that was stopped for a while makes longer steps, not thousands.
+        count = max(1, min(round(behind / self._step_ms), _MOST_STEPS))
+        started = self.now_ms
+        for number in range(1, count + 1):
+            until = started + behind * number // count
+            yield from self._recorded(until)
+            for symbol, pair in self.pairs.items():
+                if pair.recording is None:
+                    trade, closed = pair.step(until)
+                    yield Step(symbol, trade, closed)
+                elif closed := pair.candles.close_until(until):
+                    yield Step(symbol, None, closed)
+            self.now_ms = until
+
+    def _recorded(self, until_ms: int) -> Iterator[Step]:
+        """The recorded trades of all pairs until then, the oldest first."""
+        due = [
+            (recorded.time_ms, pair, recorded)
+            for pair in self.pairs.values()
+            if pair.recording is not None
+            for recorded in pair.due(until_ms)
+        ]
+        for _, pair, recorded in sorted(due, key=lambda item: item[0]):
+            trade, closed = pair.play(recorded)
+            yield Step(pair.pair.symbol, trade, closed)
 
     def quote(self, symbol: str) -> Quote:
         return self.pairs[symbol].quote
+
+
+def _steps_per_tick(speed: float) -> int:
+    return max(1, min(math.ceil(speed), _MOST_STEPS))

@@ -22,8 +22,9 @@ def is_market_event(event: list[Any]) -> bool:
 
 
 def prices_event(market: Market) -> list[Any]:
-    """Every pair's price and whether its walk is stopped."""
-    return [_PRICES, {s: [str(pair.price), pair.is_frozen] for s, pair in market.pairs.items()}]
+    """Every pair's price and whether its walk is stopped; and when the market may go on."""
+    prices = {s: [str(pair.price), pair.is_frozen] for s, pair in market.pairs.items()}
+    return [_PRICES, prices, market.now_ms + market.reserve_ms]
 
 
 def minutes_event(closed: list[tuple[str, list[object]]]) -> list[Any]:
@@ -48,6 +49,8 @@ def restore_market(market: Market, event: list[Any]) -> None:
             if symbol in market.pairs:
                 market.pairs[symbol].put_price(Decimal(price))
                 market.pairs[symbol].is_frozen = is_frozen
+        # Journals from before the market had a time of its own lack it.
+        market.now_ms = max(market.now_ms, *event[2:])
     elif kind == _MINUTES:
         for symbol, fields in event[1]:
             if symbol in market.pairs:

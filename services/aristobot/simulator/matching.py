@@ -27,7 +27,7 @@ from aristobot.simulator.events import (
     list_event,
 )
 from aristobot.simulator.journal import FileJournal, Journal, MemoryJournal
-from aristobot.simulator.market import Market, PublicTrade
+from aristobot.simulator.market import PublicTrade
 from aristobot.simulator.market_memory import (
     is_market_event,
     market_snapshot,
@@ -35,6 +35,7 @@ from aristobot.simulator.market_memory import (
     prices_event,
     restore_market,
 )
+from aristobot.simulator.market_opening import open_market, start_market
 from aristobot.simulator.orders import (
     EndReason,
     FillPlan,
@@ -65,12 +66,7 @@ class Exchange:
     def __init__(self, settings: SimulatorSettings, clock: Clock) -> None:
         """Replay the data folder; `Misconfigured` when it is damaged, locked or unwritable."""
         self.clock = clock
-        self.market = Market(
-            PAIRS,
-            seed=settings.seed,
-            tick_seconds=settings.tick_seconds,
-            now_ms=clock.machine_ms(),
-        )
+        self.market = open_market(settings, clock)
         self.book = Book(dict(PAIRS))
         self.change_listeners: list[ChangeListener] = []
         self.trade_listeners: list[TradeListener] = []
@@ -78,6 +74,7 @@ class Exchange:
         self._journal: Journal = MemoryJournal()
         if settings.data_dir is None:
             self.market.invent_past()
+            start_market(self.market, clock)
         else:
             self._journal = self._open_journal(FileJournal(settings.data_dir))
 
@@ -86,6 +83,7 @@ class Exchange:
             has_history = self._replay(journal)
             if not has_history:
                 self.market.invent_past()
+            start_market(self.market, self.clock)
             journal.start([*market_snapshot(self.market), *self.book.snapshot()])
         except BaseException:
             journal.close()
@@ -280,13 +278,13 @@ class Exchange:
         """Move every price by one step and fill the resting orders it has reached."""
         machine = self.clock.machine_ms()
         closed: list[tuple[str, list[object]]] = []
-        for symbol, pair in self.market.pairs.items():
-            trade, minutes = pair.step(machine)
-            closed += [(symbol, list(minute)) for minute in minutes]
-            self._after_price(trade)
+        for step in self.market.advance(self.clock.market_ms()):
+            closed += [(step.symbol, list[object](minute)) for minute in step.closed]
+            if step.trade is not None:
+                self._after_price(step.trade)
         if closed:
             self._journal.append([minutes_event(closed)])
-        if machine - self._prices_kept_ms >= _PRICES_EVERY_MS:
+        if machine - self._prices_kept_ms >= (_PRICES_EVERY_MS if self.clock.speed == 1 else 1000):
             self._prices_kept_ms = machine
             self._journal.append([prices_event(self.market)])
 
@@ -296,7 +294,7 @@ class Exchange:
         if freeze is not None:
             market.is_frozen = freeze
         if price is not None:
-            trade, minutes = market.set_price(price, self.clock.machine_ms())
+            trade, minutes = market.set_price(price, self.market.now_ms)
             if minutes:
                 closed = [(pair.symbol, list[object](minute)) for minute in minutes]
                 self._journal.append([minutes_event(closed)])

@@ -1,4 +1,6 @@
-"""The pairs the simulated exchange lists, with rules close to the real ones. Pure data.
+"""The pairs the simulated exchange lists, with rules close to the real ones.
+
+A recording may add a pair when the process starts; otherwise this is constant.
 
 Every amount is a multiple of 1e-8 and `tick * quantity_step` has at most eight decimals, so that a
 notional (price x quantity) is exact at the precision balances are kept in.
@@ -6,7 +8,6 @@ notional (price x quantity) is exact at the precision balances are kept in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -57,7 +58,7 @@ def _pair(
     )
 
 
-PAIRS: Mapping[str, Pair] = {
+PAIRS: dict[str, Pair] = {
     pair.symbol: pair
     for pair in (
         _pair("BTC", "100000.00", "0.01", "0.00001", "1000000", "9000", "120"),
@@ -69,4 +70,12 @@ PAIRS: Mapping[str, Pair] = {
         _pair("DOGE", "0.20000", "0.00001", "1", "1000", "9000000", "9000000"),
     )
 }
-ASSETS: tuple[str, ...] = (*(pair.base for pair in PAIRS.values()), "USDT")
+ASSETS: list[str] = [*(pair.base for pair in PAIRS.values()), "USDT"]
+
+
+def list_pair(pair: Pair) -> None:
+    """List one more pair, for as long as this process lives; one that is listed is replaced."""
+    PAIRS[pair.symbol] = pair
+    for asset in (pair.base, pair.quote):
+        if asset not in ASSETS:
+            ASSETS.append(asset)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from aristobot.core.errors import Misconfigured
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +15,8 @@ class SimulatorSettings:
 
     `data_dir` None keeps everything in memory. The same `seed` gives the same walk.
     `tick_seconds` is the time between two prices of a pair (and between two looks at resting
-    orders); it must be above zero. `port` 0 takes a free one.
+    orders); it must be above zero. `port` 0 takes a free one. `speed`: how many times as fast as
+    ours the market's time runs. `replays`: pairs whose trades come from a recording.
     """
 
     host: str = "127.0.0.1"
@@ -20,3 +24,16 @@ class SimulatorSettings:
     data_dir: Path | None = None
     seed: int = 1
     tick_seconds: float = 0.5
+    speed: float = 1.0
+    replays: Mapping[str, Path] = field(default_factory=dict)
+
+
+def parse_replays(options: Iterable[str]) -> dict[str, Path]:
+    """Read `SYMBOL=FILE` options; `Misconfigured` for one of another form."""
+    replays: dict[str, Path] = {}
+    for option in options:
+        symbol, separator, file = option.partition("=")
+        if not (symbol and separator and file):
+            raise Misconfigured(f"--replay {option!r}: write it as SYMBOL=FILE.")
+        replays[symbol.upper()] = Path(file)
+    return replays

@@ -12,12 +12,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from aristobot.core.candles import Candle, Timeframe
 from aristobot.core.errors import Retryable
 from aristobot.core.symbols import SymbolRules
-from aristobot.exchanges.binance import errors, parsing, rules
+from aristobot.exchanges.binance import errors, klines, parsing, rules
 from aristobot.exchanges.binance.clock import ExchangeClock
 from aristobot.exchanges.binance.http import Endpoint, Reply, RestSession
 from aristobot.exchanges.binance.limits import RequestBudget, Use
@@ -44,6 +46,7 @@ CLOSE_SECONDS = 3.0
 _TIME = Endpoint("GET", "/api/v3/time", 1, is_signed=False, is_keyed=False)
 _EXCHANGE_INFO = Endpoint("GET", "/api/v3/exchangeInfo", 20, is_signed=False, is_keyed=False)
 _PRICE = Endpoint("GET", "/api/v3/ticker/price", 2, is_signed=False, is_keyed=False)
+_KLINES = Endpoint("GET", "/api/v3/klines", 2, is_signed=False, is_keyed=False)
 _ACCOUNT = Endpoint("GET", "/api/v3/account", 20)
 _OPEN_ORDERS = Endpoint("GET", "/api/v3/openOrders", 80)
 _QUERY = Endpoint("GET", "/api/v3/order", 4, Use.LOOK_UP)
@@ -128,6 +131,22 @@ class BinanceClient:
 
     async def price(self, symbol: str) -> Decimal:
         return await self._read(_PRICE, {"symbol": symbol}, parsing.price)
+
+    async def candles(
+        self,
+        symbol: str,
+        timeframe: Timeframe,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 500,
+    ) -> tuple[Candle, ...]:
+        async def page(params: Mapping[str, str], native: Timeframe) -> tuple[Candle, ...]:
+            return await self._read(
+                _KLINES, params, lambda body: klines.candles(body, symbol, native)
+            )
+
+        return await klines.fetch(page, symbol, timeframe, start=start, end=end, limit=limit)
 
     async def place(self, request: OrderRequest, *, timestamp_ms: int) -> Answer:
         params = order_params(request)

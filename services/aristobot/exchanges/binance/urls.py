@@ -2,7 +2,7 @@
 
 Pure. Sources: exchange reference 2.1. The simulator has no fixed address, so its base must be
 given; for the others an override is possible (a proxy, a regional host) but only encrypted, since
-a key and signed orders travel over it. Market data streams are not here: nothing private is there.
+a key and signed orders travel over it, and prices are acted on.
 """
 
 from __future__ import annotations
@@ -61,6 +61,25 @@ def urls_for(
     _check(rest, "http", may_be_plain=may_be_plain)
     _check(websocket, "ws", may_be_plain=may_be_plain)
     return VenueUrls(rest, websocket)
+
+
+_MARKET: Mapping[str, str] = {
+    "live": "wss://stream.binance.com:9443",
+    "testnet": "wss://stream.testnet.binance.vision",
+    "demo": "wss://demo-stream.binance.com",
+}
+
+
+def market_url_for(environment: str, *, ws_url: str | None = None) -> str:
+    """The origin of the market streams, in front of `/stream`; `Misconfigured` as above."""
+    if environment not in ENVIRONMENTS:
+        known = ", ".join(ENVIRONMENTS)
+        raise Misconfigured(f"Binance has no environment {environment!r}; known are {known}.")
+    if ws_url is None and environment == SIMULATOR:
+        raise Misconfigured("The simulator environment needs a WebSocket URL.")
+    url = (ws_url or _MARKET[environment]).rstrip("/")
+    _check(url, "ws", may_be_plain=environment == SIMULATOR)
+    return url
 
 
 def is_loopback(url: str) -> bool:

@@ -95,13 +95,13 @@ def _day_row(market: PairMarket, now_ms: int) -> dict[str, Any]:
 
 
 def _day_ticker(call: Call) -> Any:
-    now = call.exchange.clock.machine_ms()
+    now = call.exchange.market.now_ms
     return _one_or_many(call, lambda market: _day_row(market, now))
 
 
 def _average_price(call: Call) -> dict[str, Any]:
     market = call.exchange.market.pairs[read.pair(call.params).symbol]
-    now = call.exchange.clock.machine_ms()
+    now = call.exchange.market.now_ms
     minutes = market.candles.since(now - 5 * MINUTE_MS)
     volume = sum(minute.volume for minute in minutes)
     quote_volume = sum(minute.quote_volume for minute in minutes)
