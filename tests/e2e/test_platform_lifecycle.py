@@ -266,7 +266,8 @@ def test_two_platforms_side_by_side_one_in_the_background(
         assert "aristobot down" in up.stdout
         states = other.json("status", "--json")
         wanted = {"nats", "postgres", "simulator", "ingress", "engine", "api"}
-        assert {row["part"] for row in states} == {*wanted, "gateway-demo.demo"}
+        wanted |= {"gateway-demo.demo", *(f"heartbeat-binance-simulator-{r}" for r in "ab")}
+        assert {row["part"] for row in states} == wanted
         assert {row["state"] for row in states} == {"ready"}
         assert "ready" in other.run("status").stdout
         assert other.webhook_url() in up.stdout

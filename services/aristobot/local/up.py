@@ -319,7 +319,7 @@ class Platform:
         )
 
     async def _first_gateways(self, supervisor: Supervisor, store: PostgresResourceStore) -> None:
-        """Wait, not for ever, for the gateways: a broker whose exchange is away must not block."""
+        """Wait for gateways and heartbeats, but not for ever: an exchange may be away."""
         names = {
             gateway_workload(stored.owner, stored.parse(Broker)).name
             for stored in await store.list(EVERY_OWNER, "Broker")
@@ -327,8 +327,9 @@ class Platform:
         with contextlib.suppress(TimeoutError):  # `status` shows what is missing, and why
             async with asyncio.timeout(_FIRST_GATEWAYS_SECONDS):
                 while True:
-                    ready = {s.name for s in supervisor.states() if s.phase is Phase.READY}
-                    if names <= ready:
+                    states = supervisor.states()
+                    beating = {s.name for s in states if s.name.startswith("heartbeat-")}
+                    if names | beating <= {s.name for s in states if s.phase is Phase.READY}:
                         return
                     await asyncio.sleep(0.02)
 
