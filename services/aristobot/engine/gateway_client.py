@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import QueryEnvelope, SizingQuery, SizingReply
+from aristobot.contracts.messages import (
+    WEBHOOK_HOLDER,
+    QueryEnvelope,
+    SizingQuery,
+    SizingReply,
+)
 from aristobot.contracts.streams import BrokerKey, query_subject
 from aristobot.core.errors import Retryable
 from aristobot.platform.bus import Bus
@@ -19,9 +24,16 @@ class GatewayClient:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def sizing(self, key: BrokerKey, symbol: str, after_command: str | None) -> SizingReply:
-        """What sizing needs. Raises `Refused` (unknown symbol, ...) or `Retryable`."""
-        query = QueryEnvelope(query=SizingQuery(symbol=symbol, after_command=after_command))
+    async def sizing(
+        self, key: BrokerKey, symbol: str, after_command: str | None, holder: str = WEBHOOK_HOLDER
+    ) -> SizingReply:
+        """What sizing needs, for an order of `holder`'s.
+
+        Raises `Refused` (unknown symbol, ...) or `Retryable`.
+        """
+        query = QueryEnvelope(
+            query=SizingQuery(symbol=symbol, after_command=after_command, holder=holder)
+        )
         reply = await ask(
             self._bus,
             query_subject(key),

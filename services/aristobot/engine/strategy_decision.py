@@ -173,7 +173,9 @@ def rule(actionable: Actionable, position: Position, account: SizingReply) -> Ru
         if decision.side is Side.SELL:
             if position.quantity <= 0:
                 raise Refused("nothing_held", f"the strategy holds no {rules.base}")
-            sized = size_market_sell(rules, position.quantity, _HUNDRED, account.price)
+            # Never more than the strategy holds, and no more than is left of it in the account.
+            held = min(position.quantity, account.free_base)
+            sized = size_market_sell(rules, held, _HUNDRED, account.price)
             protection = _protection_of(position)
         else:
             if is_sellable(rules, position.quantity, account.price):

@@ -149,7 +149,9 @@ class StrategyWorker:
     ) -> Ruling:
         decision = actionable.decision
         try:
-            account = await self._gateway.sizing(self._key, decision.symbol, last_command)
+            account = await self._gateway.sizing(
+                self._key, decision.symbol, last_command, actionable.holder
+            )
         except Refused as refusal:
             return refuse(refusal)
         except Retryable as error:

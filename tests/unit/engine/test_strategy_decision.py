@@ -33,7 +33,9 @@ PRICE = Decimal(50_000)
 HELD = Position(PositionState.OPEN, bought=Decimal("0.0200049"), spent=Decimal(1000), dust=STEP)
 
 
-def account(free_quote: int = 1000, **rules: object) -> SizingReply:
+def account(
+    free_quote: int = 1000, free_base: Decimal = Decimal(1), **rules: object
+) -> SizingReply:
     fields: dict[str, object] = {
         "symbol": "BTCUSDT",
         "base": "BTC",
@@ -50,7 +52,7 @@ def account(free_quote: int = 1000, **rules: object) -> SizingReply:
     }
     return SizingReply(
         rules=SymbolRulesMessage.model_validate(fields | rules),
-        free_base=Decimal(0),
+        free_base=free_base,
         free_quote=Decimal(free_quote),
         price=PRICE,
     )
@@ -253,6 +255,15 @@ def test_what_the_account_or_the_position_bars(
     assert (ruling.outcome, ruling.code) == (outcome, code)
     assert ruling.reason
     assert ruling.command is None
+
+
+def test_no_more_is_sold_than_the_account_has_left() -> None:
+    """The user moved some away by hand: the rest is sold, and then nothing is held."""
+    ruling = rule(actionable(by_hand()), HELD, account(free_base=Decimal("0.015")))
+    assert ruling.command is not None
+    assert ruling.command.quantity == Decimal("0.015")
+    refused = rule(actionable(by_hand()), HELD, account(free_base=Decimal(0)))
+    assert (refused.outcome, refused.code) == (Outcome.IGNORED, "nothing_held")
 
 
 def test_the_brokers_limit_bars_entries_and_no_exit() -> None:

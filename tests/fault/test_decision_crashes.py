@@ -1,0 +1,213 @@
+"""A strategy's decision becomes exactly one order, wherever the engine dies, whoever repeats it.
+
+As `test_crash_points` for webhooks: the engine is killed with SIGKILL at the point itself. Here
+decisions are published in the runner's place; the strategy itself never decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from aristobot.cli.session import open_session
+from aristobot.contracts import nats_roles
+from aristobot.contracts.keys import decision_id
+from aristobot.contracts.messages import Decision, Level
+from aristobot.contracts.streams import DECISIONS, decision_subject
+from aristobot.core.candles import Timeframe
+from aristobot.core.orders import Side
+from tests.fault.ledger import Account, Ledger, Row, differences
+from tests.fault.scene import Scene
+from tests.harness.platform import Platform, eventually
+
+_RESOURCES = """
+apiVersion: trading.aristobot.io/v1alpha1
+kind: Broker
+metadata: {name: strategic}
+spec: {exchange: binance, environment: simulator, tradingMode: strategy}
+---
+apiVersion: trading.aristobot.io/v1alpha1
+kind: Strategy
+metadata: {name: never}
+spec:
+  code: |
+    class Never(Strategy):
+        def __init__(self, candles, balance, position=None): pass
+        def should_long(self): return False
+        def should_short(self): return False
+        def calculate_position_size(self): return 0
+        def calculate_stop_loss(self): return None
+        def calculate_take_profit(self): return None
+---
+apiVersion: trading.aristobot.io/v1alpha1
+kind: ActiveStrategy
+metadata: {name: never-btc}
+spec:
+  strategyRef: {name: never}
+  brokerRef: {name: strategic}
+  symbol: BTCUSDT
+  timeframe: 1m
+"""
+_AWAY = Level(kind="fraction", value=Decimal("0.5"))
+
+
+@dataclass
+class Desk:
+    """The active strategy of the resources above, decided for from here."""
+
+    platform: Platform
+    uid: str
+    ledger: Ledger = field(init=False)
+    account: Account = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.platform)
+        self.account = Account.of(self.platform, "strategic")
+
+    def decide(self, side: Side, *message_ids: str) -> Decision:
+        """Publish a decision on a candle that nobody has decided on yet."""
+        close = datetime.now(UTC)
+        levels = {"stop_loss": _AWAY, "take_profit": _AWAY} if side is Side.BUY else {}
+        decision = Decision(
+            decision_id=decision_id("demo", "never-btc", self.uid, close, side),
+            owner="demo",
+            broker="strategic",
+            active_strategy="never-btc",
+            symbol="BTCUSDT",
+            timeframe=Timeframe.M1,
+            candle_close=close,
+            side=side,
+            quote_amount=Decimal(100) if side is Side.BUY else None,
+            decided_at=close,
+            **levels,
+        )
+        asyncio.run(self._publish(decision, message_ids or (decision.decision_id,)))
+        return decision
+
+    async def _publish(self, decision: Decision, message_ids: tuple[str, ...]) -> None:
+        subject = decision_subject(decision.key, decision.active_strategy)
+        async with (
+            open_session(self.platform.data) as session,
+            session.bus(nats_roles.api()) as bus,
+        ):
+            for message_id in message_ids:
+                await bus.publish(
+                    DECISIONS, subject, decision.encode(), message_id=message_id, headers={}
+                )
+
+    def row(self, decision: Decision) -> Row:
+        query = "SELECT * FROM decisions WHERE id = $1"
+        (row,) = eventually(
+            lambda: self.ledger.rows(query, decision.decision_id),
+            seconds=30,
+            what="the decision being recorded",
+        )
+        return row
+
+    def filled(self, decision: Decision) -> Row:
+        """The decision's order, filled; it must be the only one, and the same at the exchange."""
+        command_id = self.row(decision)["command_id"]
+        assert command_id is not None, self.row(decision)["reason"]
+
+        def look() -> Row | None:
+            order = self.ledger.order(command_id)
+            return order if order is not None and order["status"] == "filled" else None
+
+        order = eventually(look, seconds=45, what="the fill")
+        placed = [o for o in self.account.orders() if o["client_id"] == order["client_order_id"]]
+        assert len(placed) == 1, f"{len(placed)} orders at the exchange"
+        assert differences(order, placed[0]) == []
+        of_it = self.ledger.rows(
+            "SELECT command_id FROM orders WHERE source_id = $1 AND protects IS NULL",
+            decision.decision_id,
+        )
+        assert len(of_it) == 1
+        return order
+
+    def position(self) -> Row | None:
+        rows = self.ledger.rows(
+            "SELECT * FROM positions WHERE broker = 'strategic' AND holder = 'strategy:never-btc'"
+        )
+        return rows[0] if rows else None
+
+    def held(self, state: str) -> Row:
+        def look() -> Row | None:
+            row = self.position()
+            return row if row is not None and row["state"] == state else None
+
+        return eventually(look, seconds=20, what=f"the position being {state}")
+
+    def resting(self) -> list[Row]:
+        return [o for o in self.account.orders() if o["status"] in ("new", "partially_filled")]
+
+
+@pytest.fixture(scope="module")
+def active(breakable: Platform) -> Desk:
+    breakable.apply(_RESOURCES)
+
+    def known() -> str | None:
+        shown = breakable.json("get", "activestrategies", "never-btc", "-o", "json")
+        brokers = breakable.json("get", "brokers", "strategic", "-o", "json")
+        ready = [c["status"] for c in brokers.get("status", {}).get("conditions", ())]
+        return shown["metadata"]["uid"] if ready == ["True"] else None
+
+    return Desk(breakable, eventually(known, seconds=30, what="the broker's gateway"))
+
+
+@pytest.fixture
+def desk(active: Desk, scene: Scene) -> Iterator[Desk]:  # scene: no strike is left over
+    yield active
+    breakable = active.platform
+    if (position := active.position()) is not None and position["quantity"]:
+        breakable.run("strategy", "sell", "never-btc", check=False)
+
+
+#: Where the engine dies on the way in, and where on the way out: see `test_crash_points`.
+_PAIRS = [
+    ("commit-before", "commit-within"),
+    ("commit-after", "publish-before"),
+    ("publish-after", "ack-before"),
+    ("ack-after", "commit-after"),
+]
+
+
+@pytest.mark.parametrize(
+    ("entering", "leaving"),
+    [*_PAIRS, *(pytest.param(*pair[::-1], marks=pytest.mark.chaos) for pair in _PAIRS)],
+)
+def test_engine_crash_leads_to_one_order_of_a_decision(
+    scene: Scene, desk: Desk, entering: str, leaving: str
+) -> None:
+    """On the way in and on the way out; in between, stop and target are at the exchange."""
+    armed = scene.arm("engine", entering)
+    bought = desk.filled(desk.decide(Side.BUY))
+    scene.wait_struck(armed)
+    opened = desk.held("open")
+    assert opened["quantity"] == bought["executed_quantity"] * Decimal("0.999")
+    eventually(lambda: len(desk.resting()) == 2, what="stop and target")
+
+    armed = scene.arm("engine", leaving)
+    sold = desk.filled(desk.decide(Side.SELL))
+    scene.wait_struck(armed)
+    closed = desk.held("flat")
+    assert closed["quantity"] == 0
+    assert 0 <= opened["quantity"] - sold["executed_quantity"] < Decimal("0.00001")
+    eventually(lambda: not desk.resting(), what="nothing resting at the exchange")
+    eventually(lambda: desk.ledger.outbox() == 0, what="an empty outbox")
+
+
+def test_two_runners_decisions_are_one_order(desk: Desk) -> None:
+    """The stream can't know the copies apart: each has a message id of its own."""
+    close = datetime.now(UTC).isoformat()
+    decision = desk.decide(Side.BUY, f"first {close}", f"second {close}", f"third {close}")
+    desk.filled(decision)
+    desk.held("open")
+    before = len(desk.account.orders())
+    desk.filled(desk.decide(Side.SELL, f"fourth {close}", f"fifth {close}"))
+    desk.held("flat")
+    assert len(desk.account.orders()) == before + 1
