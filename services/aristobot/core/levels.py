@@ -4,7 +4,8 @@ A strategy may return a bare number: 0.02 (2 % away) or 61250.5 (a price). A bar
 only where one reading makes sense, and refused otherwise, because a stop in the wrong place costs
 money and nobody would notice:
 
-- as a fraction, it is below 1, and a stop's at most 0.9;
+- as a fraction, it is at least 0.0005 (nearer, no trade earns its fees) and below 1, a stop's at
+  most 0.9;
 - as a price, it lies on the right side of the latest price, at most a factor of ten away.
 
 `price(x)` and `fraction(x)` in the strategy say which is meant, and are held to the right side
@@ -23,6 +24,7 @@ from aristobot.core.errors import Refused
 
 _FARTHEST = Decimal(10)
 _LARGEST_STOP_FRACTION = 1 - 1 / _FARTHEST
+_SMALLEST_FRACTION = Decimal("0.0005")
 
 
 class LevelKind(StrEnum):
@@ -93,10 +95,10 @@ def _check_said(kind: LevelKind, value: Decimal, use: LevelUse, latest_price: De
 
 def _read_bare(value: Decimal, use: LevelUse, latest_price: Decimal) -> ReadLevel:
     if use is LevelUse.STOP:
-        may_be_fraction = value <= _LARGEST_STOP_FRACTION
+        may_be_fraction = _SMALLEST_FRACTION <= value <= _LARGEST_STOP_FRACTION
         may_be_price = latest_price / _FARTHEST <= value < latest_price
     else:
-        may_be_fraction = value < 1
+        may_be_fraction = _SMALLEST_FRACTION <= value < 1
         may_be_price = latest_price < value <= latest_price * _FARTHEST
     number = _plain(value)
     if may_be_fraction and may_be_price:

@@ -220,7 +220,7 @@ def _decimal(text: str | None) -> Decimal:
         number = Decimal(text or "")
     except InvalidOperation:
         raise bad_answer() from None
-    # 1E+999999 is short as text, and not as a number written out.
-    if number.is_finite() and number and abs(number.adjusted()) > 40:
+    # A float's range; 1E+999999 is short as text, and not as a number written out.
+    if number.is_finite() and number and abs(number.adjusted()) > 400:
         raise bad_answer()
     return number

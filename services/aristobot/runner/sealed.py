@@ -88,6 +88,8 @@ class SealedStrategy:
         #: Set by the zygote's host when the process has ended; None: the zygote was lost with it.
         self.ended: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()
         self._last_open: datetime | None = None
+        #: Why we ended it; None: we didn't.
+        self._ended_because: StrategyFailed | None = None
         #: When it was measured, and what.
         self._memory: tuple[float, int | None] = (-_MEMORY_SECONDS, None)
 
@@ -162,11 +164,10 @@ class SealedStrategy:
 
     async def close(self) -> None:
         """End the process, whatever it does."""
+        self._ended_because = self._ended_because or StrategyFailed("Ended", "it was ended")
         self._writer.close()
         self._signal(signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):  # the zygote tells; when it is gone, so is this
-            async with asyncio.timeout(_END_SECONDS):
-                await asyncio.shield(self.ended)
+        await self._wait_ended(_END_SECONDS)
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -188,16 +189,15 @@ class SealedStrategy:
                 async with asyncio.timeout(seconds):
                     content = await self._converse(frame)
             except TimeoutError:
-                await self.close()
-                raise StrategyFailed(
-                    "Timeout", f"no answer within {seconds:g} s: the strategy's process was ended"
-                ) from None
+                message = f"no answer within {seconds:g} s: the strategy's process was ended"
+                raise await self._give_up(StrategyFailed("Timeout", message)) from None
             except BadFrame:
                 raise await self._give_up(bad_answer()) from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 raise await self._gone() from None
             except BaseException:
                 # Cancelled in between: a later question would get this one's answer.
+                self._ended_because = StrategyFailed("Ended", "it was ended while it was asked")
                 self._writer.close()
                 self._signal(signal.SIGKILL)
                 raise
@@ -218,16 +218,31 @@ class SealedStrategy:
         return unpack(body)
 
     async def _give_up(self, failed: StrategyFailed) -> StrategyFailed:
+        """End the process for that reason."""
+        self._ended_because = failed
         await self.close()
         return failed
 
     async def _gone(self) -> StrategyFailed:
-        """Why the process is not there any more."""
-        await self.close()
-        ended = self.ended.result() if self.ended.done() else None
-        if ended is None:
-            return StrategyFailed("SandboxLost", "the process that strategies come from has ended")
-        return _why(ended.exit_code)
+        """Why the process is not there any more, or speaks no more."""
+        if self._ended_because is not None:
+            return self._ended_because
+        # It hangs up a moment before it has ended. Killed now, it would seem to be killed.
+        await self._wait_ended(_END_SECONDS)
+        if not self.ended.done():
+            failed = StrategyFailed("BadAnswer", "the strategy closed the channel to its host")
+        elif (ended := self.ended.result()) is None:
+            failed = StrategyFailed(
+                "SandboxLost", "the process that strategies come from has ended"
+            )
+        else:
+            failed = _why(ended.exit_code)
+        return await self._give_up(failed)
+
+    async def _wait_ended(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):  # the caller looks whether it has
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self.ended)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.ended.done():

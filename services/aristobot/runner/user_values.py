@@ -14,6 +14,9 @@ import numpy as np
 
 from aristobot.runner.strategy_api import Fraction, Price
 
+#: Of a `Decimal`; a float's text is shorter.
+_LONGEST_NUMBER = 60
+
 
 class BadReturnValue(Exception):
     """A method returned something of the wrong kind."""
@@ -47,14 +50,17 @@ def _number(value: Any, method: str) -> str:
     if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, Decimal):
-        return str(value)
+        text = str(value)
+        if len(text) <= _LONGEST_NUMBER:
+            return text
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return repr(float(value)) if not isinstance(value, int) else str(value)
+        return repr(float(value))
     raise BadReturnValue(f"{method}() returned {_described(value)}; return a number")
 
 
 def _described(value: Any) -> str:
     if value is None:
         return "None"
-    text = repr(value)
-    return f"{text[:60]} ({type(value).__name__})"
+    text = " ".join(repr(value).split())
+    shown = text if len(text) <= 60 else text[:60] + "..."
+    return f"{shown} ({type(value).__name__})"

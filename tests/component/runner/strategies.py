@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +19,10 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 def candles(count: int) -> list[Candle]:
     """A wave around 100 with a slow rise, a minute each."""
     return [_candle(minute) for minute in range(count)]
+
+
+def endless_candles() -> Iterator[Candle]:
+    return map(_candle, itertools.count())
 
 
 def _candle(minute: int) -> Candle:
