@@ -22,10 +22,13 @@ import httpx
 from nats.aio.msg import Msg
 
 from aristobot.cli import main
+from aristobot.core.orders import OrderStatus, OrderType
 from aristobot.engine import handover, strategy_worker, webhook_worker
 from aristobot.exchanges.binance.client import BinanceClient
+from aristobot.exchanges.port import OrderReport
 from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.outcomes import Outcomes
+from aristobot.gateway.protection_book import ProtectionBook
 from aristobot.gateway.transactions import Transactions
 from aristobot.platform.bus import Bus
 
@@ -63,7 +66,7 @@ def wrap(
 ) -> None:
     """Strike at `before` and `after` around the coroutine function `owner.name`.
 
-    `needs_result`: at `after` only if the function returned something.
+    `needs_result`: at `after` only if the function returned something that is not empty.
     """
     original = getattr(owner, name)
 
@@ -75,7 +78,7 @@ def wrap(
                 await asyncio.sleep(_SETTLE_SECONDS)
             strike(before)
         result = await original(*args, **kwargs)
-        if counts and after is not None and (result is not None or not needs_result):
+        if counts and after is not None and (result or not needs_result):
             strike(after)
         return result
 
@@ -102,6 +105,15 @@ def _is_order(_: object, request: httpx.Request) -> bool:
     return request.method == "POST" and request.url.path == "/api/v3/order"
 
 
+def _is_pair(_: object, request: httpx.Request) -> bool:
+    return request.method == "POST" and request.url.path == "/api/v3/orderList/oco"
+
+
+def _is_leg(_: object, client_order_id: str, report: OrderReport, **__: object) -> bool:
+    """Of an accepted stop, which is recorded before its target."""
+    return report.type is OrderType.STOP_LOSS and report.status is OrderStatus.NEW
+
+
 # A command that comes again, unacknowledged since the crash of the test before, writes no intent.
 wrap(OrderBook, "write_intent", before="intent-before", after="intent-after", needs_result=True)
 wrap(Transactions, "has_lease", after="lease-checked")
@@ -110,6 +122,13 @@ wrap(BinanceClient, "place", after="answer-read")
 wrap(BinanceClient, "order", before="look-up-before", after="look-up-after")
 wrap(httpx.AsyncHTTPTransport, "handle_async_request", after="order-sent", only=_is_order)
 wrap_request_written()
+wrap(ProtectionBook, "_plan", after="plan-within")
+wrap(ProtectionBook, "let_go", before="let-go-before", after="let-go-after", needs_result=True)
+wrap(ProtectionBook, "withdraw", after="withdraw-after")
+wrap(BinanceClient, "place_list", after="pair-answer-read")
+wrap(httpx.AsyncHTTPTransport, "handle_async_request", after="pair-sent", only=_is_pair)
+wrap(Outcomes, "record_report", before="leg-before", after="leg-after", only=_is_leg)
+wrap(BinanceClient, "cancel", before="cancel-before", after="cancel-after")
 wrap(Outcomes, "record_report", before="record-before", after="record-after")
 wrap(Outcomes, "_record_end", before="end-before", after="end-after")
 wrap(Transactions, "announce", after="record-within")

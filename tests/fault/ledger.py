@@ -33,6 +33,8 @@ class Signal:
     symbol: str = "BTCUSDT"
     percent: str = "1"
     bar_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    stop: str | None = None
+    target: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -43,6 +45,8 @@ class Signal:
             "Action": self.action,
             "PourCent": self.percent,
             "IndicateurName": self.name,
+            "PrixSL": self.stop,
+            "PrixTP": self.target,
         }
         return json.dumps(values).encode()
 

@@ -168,7 +168,13 @@ class Scene:
 
 
 def fresh(
-    name: str, *, action: str = "BuyMarket", symbol: str = "BTCUSDT", percent: str = "1"
+    name: str,
+    *,
+    action: str = "BuyMarket",
+    symbol: str = "BTCUSDT",
+    percent: str = "1",
+    stop: str | None = None,
+    target: str | None = None,
 ) -> Signal:
     """A signal nobody has sent before."""
-    return Signal(f"{name} {time.time_ns()}", action, symbol, percent)
+    return Signal(f"{name} {time.time_ns()}", action, symbol, percent, stop=stop, target=target)
