@@ -15,6 +15,7 @@ from tests.component.simulator.test_durability import _process
 from tests.component.simulator.test_user_stream import Stream, opened
 
 OCO = "/api/v3/orderList/oco"
+LEGS = ("stop", "target")
 PAIR = {
     "symbol": "BTCUSDT", "side": "SELL", "quantity": "0.1",
     "aboveType": "LIMIT_MAKER", "abovePrice": "110000",
@@ -274,3 +275,54 @@ async def test_sigkill_keeps_pairs_and_doubles_no_trigger(tmp_path: Path) -> Non
         assert len(trades) == 2  # one for each triggered stop
         await venue.price("100000")
         assert (await placed(venue, "next"))["orderListId"] == 4
+
+
+async def test_sigkill_while_pairs_are_placed_and_triggered(tmp_path: Path) -> None:
+    answered: set[str] = set()
+
+    async def trade(venue: Venue, prefix: str) -> None:
+        for number in range(10_000):
+            name = f"{prefix}-{number}"
+            answer = await venue.signed("POST", OCO, **named(name, quantity="0.001"))
+            # The price may be elsewhere at this moment, or five pairs may wait already.
+            assert answer.status_code == 200 or answer.json()["code"] in (-1013, -2010), answer.text
+            if answer.status_code == 200:
+                answered.add(name)
+
+    async def move(venue: Venue) -> None:
+        for number in range(10_000):
+            await venue.price(("100000", "111500", "100000", "89000")[number % 4])
+
+    for round_number in range(2):
+        async with _process(tmp_path) as (venue, process):
+            await venue.put_account()
+            tasks = [asyncio.create_task(trade(venue, f"r{round_number}t{n}")) for n in range(2)]
+            tasks.append(asyncio.create_task(move(venue)))
+            async with asyncio.timeout(20):
+                while len(answered) < 20 * (round_number + 1):
+                    await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(result, httpx.TransportError) for result in results), results
+    async with _process(tmp_path) as (venue, _):
+        orders = {row["client_id"]: row for row in await venue.orders()}
+        account = await venue.put_account()
+        trades = [
+            trade
+            for row in orders.values()
+            for trade in (
+                await venue.signed("GET", "/api/v3/myTrades", symbol="BTCUSDT", orderId=row["id"])
+            ).json()
+        ]
+    names = {client_id.partition("-")[2] for client_id in orders}
+    assert answered <= names
+    ends = {("filled", "expired"), ("expired", "filled")}
+    states = {name: tuple(orders[f"{leg}-{name}"]["status"] for leg in LEGS) for name in names}
+    assert set(states.values()) <= {*ends, ("new", "new")}, states
+    sold = sum(state in ends for state in states.values())
+    assert len(trades) == sold  # each pair sold once
+    assert sold >= 2 * 20 - 5  # no more than five may wait
+    waiting = len(names) - sold
+    balances = {key: float(value) for key, value in account["balances"]["BTC"].items()}
+    assert balances["locked"] == pytest.approx(0.001 * waiting)
+    assert balances["free"] == pytest.approx(1 - 0.001 * (sold + waiting))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -314,3 +315,27 @@ def test_the_trigger_of_a_pair_is_one_entry_of_the_journal(tmp_path: Path) -> No
     again.tick()
     assert list(again.book.snapshot()) == state  # and nothing happens twice
     again.close()
+
+
+def test_a_folder_from_before_there_were_waiting_orders_is_read(tmp_path: Path) -> None:
+    accepted = [1, "k", "BTCUSDT", "old", "buy", "limit", "gtc", "90000", "0.01", "0",
+                1_700_000_000_000, "900.00", None, None, False]  # fmt: skip
+    snapshot: list[list[Any]] = [
+        ["account", "k", "s", 100_001],
+        ["kept-balances", "k", {"USDT": ["100", "900"]}, 1_700_000_000_000],
+        ["kept-order", accepted, "new", 1_700_000_000_000, "0", "0", None, None],
+        ["ids", 2, 1],
+    ]
+    lines = [json.dumps([event]) for event in snapshot]
+    (tmp_path / "snapshot-1.jsonl").write_text("\n".join([*lines, '["end-of-snapshot"]\n']))
+    second = ["order", 2, *accepted[1:3], "new", *accepted[4:11], "90.00", *accepted[12:]]
+    second[9] = "0.001"
+    (tmp_path / "journal-1.jsonl").write_text(json.dumps([second]) + "\n")
+    exchange = _opened(tmp_path)
+    account = exchange.book.accounts["k"]
+    assert [order.is_waiting for order in exchange.book.orders.values()] == [False, False]
+    assert (account.free("USDT"), account.balance("USDT").locked) == (D(10), D(990))
+    exchange.set_price(BTC, D(100_000), freeze=True)
+    _move(exchange, 89_000)
+    assert [order.status for order in exchange.book.orders.values()] == [FILLED, FILLED]
+    exchange.close()
