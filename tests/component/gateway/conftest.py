@@ -111,6 +111,7 @@ class Desk:
             database=self.database,
             client=self._client,
             venue="binance",
+            market="binance-simulator",
             holder=secrets.token_hex(4),
         )
         self._task = asyncio.create_task(gateway.run())
