@@ -1,6 +1,5 @@
 import pandas_ta as ta
 
-
 class MaNouvelleStrategie(Strategy):
     def __init__(self, candles, balance, position=None):
         self.candles = candles

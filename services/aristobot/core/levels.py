@@ -39,6 +39,10 @@ class LevelUse(StrEnum):
     TARGET = "take profit"
 
 
+class BadLevel(Refused):
+    """A stop or target that can't be taken; `code`: bad_level or ambiguous_level."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReturnedLevel:
     """What a strategy returned: `kind` None for a bare number."""
@@ -60,8 +64,8 @@ def read_level(
 ) -> ReadLevel | None:
     """The level that is meant, None for none.
 
-    `latest_price`: the close of the candle that was decided on; positive. Raises `Refused`
-    (bad_level, ambiguous_level) with a sentence for the strategy's author.
+    `latest_price`: the close of the candle that was decided on; positive. Raises `BadLevel`
+    with a sentence for the strategy's author.
     """
     if returned is None:
         return None
@@ -102,7 +106,7 @@ def _read_bare(value: Decimal, use: LevelUse, latest_price: Decimal) -> ReadLeve
         may_be_price = latest_price < value <= latest_price * _FARTHEST
     number = _plain(value)
     if may_be_fraction and may_be_price:
-        raise Refused(
+        raise BadLevel(
             "ambiguous_level",
             f"the {use} {number} may be a price or a fraction of the latest price, "
             f"{_plain(latest_price)}: return price({number}) or fraction({number})",
@@ -120,8 +124,8 @@ def _read_bare(value: Decimal, use: LevelUse, latest_price: Decimal) -> ReadLeve
     )
 
 
-def _bad(use: LevelUse, rest: str) -> Refused:
-    return Refused("bad_level", f"the {use} {rest}")
+def _bad(use: LevelUse, rest: str) -> BadLevel:
+    return BadLevel("bad_level", f"the {use} {rest}")
 
 
 def _not_finite(value: Decimal) -> str:

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aristobot.contracts.messages import Level, StrategyContext
-from aristobot.core.errors import AristobotError, Refused
-from aristobot.core.levels import LevelKind, LevelUse, ReturnedLevel, read_level
+from aristobot.core.errors import AristobotError
+from aristobot.core.levels import BadLevel, LevelKind, LevelUse, ReturnedLevel, read_level
 from aristobot.core.strategy_code import Problem
 
 #: A float's balance may be this much more than the exact one.
@@ -209,9 +209,9 @@ def _level(
     )
     try:
         read = read_level(returned, use, latest_price)
-    except Refused as refused:
-        reason = {"ambiguous_level": "AmbiguousLevel"}.get(refused.code, "BadLevel")
-        raise StrategyFailed(reason, str(refused), printed=printed) from None
+    except BadLevel as bad:
+        reason = "AmbiguousLevel" if bad.code == "ambiguous_level" else "BadLevel"
+        raise StrategyFailed(reason, str(bad), printed=printed) from None
     return read and Level(kind=read.kind.value, value=read.value)
 
 

@@ -169,4 +169,4 @@ def _printed(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _times(count: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

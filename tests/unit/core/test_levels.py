@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aristobot.core.errors import Refused
-from aristobot.core.levels import LevelKind, LevelUse, ReadLevel, ReturnedLevel, read_level
+from aristobot.core.levels import (
+    BadLevel,
+    LevelKind,
+    LevelUse,
+    ReadLevel,
+    ReturnedLevel,
+    read_level,
+)
 
 FRACTION, PRICE = LevelKind.FRACTION, LevelKind.PRICE
 STOP, TARGET = LevelUse.STOP, LevelUse.TARGET
@@ -68,7 +74,7 @@ def test_a_bare_number_with_one_meaning_is_taken(
 def test_a_bare_number_with_two_meanings_is_refused_and_both_can_be_said(
     value: str, use: LevelUse, price: str
 ) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(BadLevel) as caught:
         _read(value, use, price)
     assert caught.value.code == "ambiguous_level"
     assert f"price({value})" in str(caught.value)
@@ -103,7 +109,7 @@ def test_a_bare_number_with_two_meanings_is_refused_and_both_can_be_said(
 def test_what_can_not_be_meant_is_refused_with_the_reason(
     value: str, use: LevelUse, kind: LevelKind | None, told: str
 ) -> None:
-    with pytest.raises(Refused, match=r"^the (stop loss|take profit) is ") as caught:
+    with pytest.raises(BadLevel, match=r"^the (stop loss|take profit) is ") as caught:
         _read(value, use, "100", kind)
     assert caught.value.code == "bad_level"
     assert told in str(caught.value)
@@ -134,7 +140,7 @@ def test_every_level_is_on_its_side_of_the_price(
 ) -> None:
     try:
         read = read_level(ReturnedLevel(value, kind), use, price)
-    except Refused:
+    except BadLevel:
         return
     assert read is not None
     assert read.value == value
@@ -150,7 +156,7 @@ def test_a_bare_number_is_never_taken_when_it_has_another_meaning(
     """The other reading is on the wrong side, a factor of ten away, or no fraction for trading."""
     try:
         read = read_level(ReturnedLevel(value), use, price)
-    except Refused:
+    except BadLevel:
         return
     assert read is not None
     other = ReadLevel(FRACTION if read.kind is PRICE else PRICE, value)
