@@ -169,6 +169,14 @@ async def test_ccxt_pro_watches_orders(venue: Venue) -> None:
         await venue.price("89000")
         seen = await asyncio.wait_for(exchange.watch_orders("BTC/USDT"), 5)
         assert (seen[-1]["id"], seen[-1]["status"]) == (placed["id"], "closed")
+        stop = await exchange.create_order(
+            "BTC/USDT", "market", "sell", 0.01, None, {"stopLossPrice": 85000}
+        )
+        await venue.price("84000")
+        async with asyncio.timeout(5):
+            while (seen[-1]["id"], seen[-1]["status"]) != (stop["id"], "closed"):
+                seen = await exchange.watch_orders("BTC/USDT")
+        assert seen[-1]["triggerPrice"] == 85000
         trade = (await asyncio.wait_for(exchange.watch_trades("ETH/USDT"), 5))[0]
         assert trade["price"] > 0
     finally:

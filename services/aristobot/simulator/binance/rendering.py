@@ -149,8 +149,10 @@ def order_full(order: Order) -> dict[str, Any]:
 
 def order_cancelled(order: Order) -> dict[str, Any]:
     """The answer to a cancel: `clientOrderId` is the cancel's own id."""
+    shown = order_result(order)
+    del shown["workingTime"]  # the one field of a placed order that a cancelled one has not
     return {
-        **order_result(order),
+        **shown,
         "origClientOrderId": order.client_id,
         "clientOrderId": order.cancel_client_id or "",
         "transactTime": order.updated_ms,
