@@ -14,7 +14,13 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from aristobot.cli.app import app
-from aristobot.contracts.resources import Broker, BrokerSpec, parse_document
+from aristobot.contracts.resources import (
+    ActiveStrategySpec,
+    Broker,
+    BrokerSpec,
+    StrategySpec,
+    parse_document,
+)
 from aristobot.core.alert import Action
 from aristobot.core.alert_text import WIRE_FIELDS
 from aristobot.core.orders import OrderStatus
@@ -25,6 +31,7 @@ SOURCES = ROOT / "services" / "aristobot"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
 USER_GUIDE = (ROOT / "docs" / "user-guide.md").read_text(encoding="utf-8")
+STRATEGIES = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -103,7 +110,7 @@ def test_every_example_is_a_resource(example: Path) -> None:
 def test_every_example_is_explained() -> None:
     assert EXAMPLES
     for example in EXAMPLES:
-        assert f"(examples/{example.name})" in USER_GUIDE
+        assert f"(examples/{example.name})" in USER_GUIDE + STRATEGIES
 
 
 def _paths(model: type[BaseModel], prefix: str) -> Iterator[str]:
@@ -122,15 +129,28 @@ def test_the_user_guide_explains_every_field_of_a_broker() -> None:
         assert f"`{path}`" in USER_GUIDE, path
 
 
+@pytest.mark.parametrize("spec", [StrategySpec, ActiveStrategySpec])
+def test_the_page_on_strategies_explains_every_field(spec: type[BaseModel]) -> None:
+    for path in _paths(spec, "spec"):
+        assert f"`{path}`" in STRATEGIES, path
+
+
+def test_the_applied_example_holds_the_file_that_is_checked() -> None:
+    folder = ROOT / "docs" / "examples"
+    applied = yaml.safe_load_all((folder / "ema-crossover.yaml").read_text(encoding="utf-8"))
+    codes = [d["spec"]["code"] for d in applied if d["kind"] == "Strategy"]
+    assert codes == [(folder / "ema_10_20.py").read_text(encoding="utf-8")]
+
+
 def _codes() -> set[str]:
-    """Every code a webhook can end with: of `Refused("code", ...)` and `Verdict(..., "code")`."""
+    """Every code a webhook or a decision can end with."""
     found = set()
     files = [*(SOURCES / "core").glob("*.py"), *(SOURCES / "engine").glob("*.py")]
     files.append(SOURCES / "gateway" / "account_view.py")
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                position = {"Refused": 0, "Verdict": 1}.get(node.func.id)
+                position = {"Refused": 0, "Verdict": 1, "Ruling": 1, "_rejected": 0, "_unproven": 0}.get(node.func.id)
                 if position is not None and len(node.args) > position:
                     value = node.args[position]
                     if isinstance(value, ast.Constant) and isinstance(value.value, str):
@@ -138,11 +158,11 @@ def _codes() -> set[str]:
     return found
 
 
-def test_the_user_guide_explains_every_code_and_word() -> None:
+def test_the_guides_explain_every_code_and_word() -> None:
     codes = _codes()
     assert {"stale", "repeated_signal", "unknown_symbol"} <= codes
     words = {*codes, *Outcome, *OrderStatus, *Action, *WIRE_FIELDS}
-    missing = {str(word) for word in words if f"`{word}`" not in USER_GUIDE}
+    missing = {str(word) for word in words if f"`{word}`" not in USER_GUIDE + STRATEGIES}
     assert not missing
 
 
