@@ -142,6 +142,10 @@ def test_the_applied_example_holds_the_file_that_is_checked() -> None:
     assert codes == [(folder / "ema_10_20.py").read_text(encoding="utf-8")]
 
 
+#: Which argument of a call is a code.
+_PLACES = {"Refused": 0, "Verdict": 1, "Ruling": 1, "_rejected": 0, "_unproven": 0}
+
+
 def _codes() -> set[str]:
     """Every code a webhook or a decision can end with."""
     found = set()
@@ -150,7 +154,7 @@ def _codes() -> set[str]:
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                position = {"Refused": 0, "Verdict": 1, "Ruling": 1, "_rejected": 0, "_unproven": 0}.get(node.func.id)
+                position = _PLACES.get(node.func.id)
                 if position is not None and len(node.args) > position:
                     value = node.args[position]
                     if isinstance(value, ast.Constant) and isinstance(value.value, str):
