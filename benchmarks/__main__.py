@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import ingress, latency, memory, report, start
+from benchmarks import decisions, ingress, latency, memory, report, start
 
 _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "ingress": ingress.run,
     "latency": latency.run,
+    "decisions": decisions.run,
     "start": start.run,
     "memory": memory.run,
 }
