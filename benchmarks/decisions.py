@@ -1,11 +1,11 @@
-"""Section: from a candle's close to the order command, with 1 and with 20 strategies on one signal.
+"""Section: from a candle's close to the order command, with 1 and with 20 strategies on a signal.
 
-Read from the traces that the platform keeps of it: from the moment a heartbeat begins to publish the
+Read from the traces that the platform keeps: from the moment a heartbeat begins to publish the
 closed candle to the moment the engine publishes the command. The strategy decides on every candle
-(it buys when it holds nothing, else sells), computes the two averages of the example, and its entries
-are protected, so all parts do what they do for a real one. The strategies share one account, whose
-orders are sized one after the other on settled balances: that is what 20 of them wait for, so the
-decision itself, which they make side by side, is a row of its own.
+(it buys when it holds nothing, else sells), computes the two averages of the example, and its
+entries are protected, so all parts do what they do for a real one. The strategies share one
+account, whose orders are sized one after the other on settled balances: that is what 20 of them
+wait for, so the decision itself, which they make side by side, is a row of its own.
 """
 
 from __future__ import annotations
