@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import decisions, ingress, latency, memory, report, start
+from benchmarks import decisions, ingress, latency, memory, report, start, strategies
 
 _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "ingress": ingress.run,
@@ -17,6 +17,7 @@ _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "decisions": decisions.run,
     "start": start.run,
     "memory": memory.run,
+    "strategies": strategies.run,
 }
 
 

@@ -78,11 +78,14 @@ class SealedStrategy:
         pidfd: int | None,
         limits: StrategyLimits,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        turns: asyncio.Semaphore,
     ) -> None:
         self.pid = pid
         self._pidfd = pidfd
         self._limits = limits
         self._reader, self._writer = streams
+        #: How many may decide at the same moment; a decision's time counts from its turn on.
+        self._turns = turns
         self._asking = asyncio.Lock()
         self._requests = 0
         #: Set by the zygote's host when the process has ended; None: the zygote was lost with it.
@@ -139,7 +142,8 @@ class SealedStrategy:
             "position": _position(context),
             "everything": everything,
         }
-        answer = await self._ask(request, self._limits.decision_seconds)
+        async with self._turns:
+            answer = await self._ask(request, self._limits.decision_seconds)
         decided = await self._done(Decided, answer)
         try:
             return to_strategy_answer(decided, candle.close, context, tuple(answer.printed))

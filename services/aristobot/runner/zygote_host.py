@@ -25,6 +25,9 @@ _SPAWN_SECONDS = 10.0
 _END_SECONDS = 2.0
 _LARGEST_MESSAGE = 64 * 1024
 _MEBIBYTE = 1024 * 1024
+#: Strategies that decide at the same moment. Many more than processors, so that a few that never
+#: answer hold nobody up; not all, because 200 at once would eat up each other's time to answer.
+_SIDE_BY_SIDE = 32
 
 #: All that the zygote and its children find in their environment: one thread, UTC.
 _ENVIRONMENT = {
@@ -50,6 +53,7 @@ class Zygote:
         self._descriptors: list[int] = []
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._spawning = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._strategies: dict[int, SealedStrategy] = {}
         #: Children that ended before their `SealedStrategy` was made.
         self._early: dict[int, Ended] = {}
@@ -119,7 +123,7 @@ class Zygote:
                 raise
             pid: int = spawned["spawned"]
             pidfd = self._descriptors.pop(0) if self._descriptors else None
-            strategy = SealedStrategy(pid, pidfd, limits, streams)
+            strategy = SealedStrategy(pid, pidfd, limits, streams, self._turns)
             self._strategies[pid] = strategy
             if pid in self._early:
                 self._child_ended(pid, self._early.pop(pid))
