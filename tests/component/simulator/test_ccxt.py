@@ -166,17 +166,25 @@ async def test_ccxt_pro_watches_orders(venue: Venue) -> None:
         placed = await exchange.create_order("BTC/USDT", "limit", "buy", 0.01, 90000)
         seen = await asyncio.wait_for(watching, 5)
         assert (seen[0]["id"], seen[0]["status"]) == (placed["id"], "open")
-        await venue.price("89000")
-        seen = await asyncio.wait_for(exchange.watch_orders("BTC/USDT"), 5)
-        assert (seen[-1]["id"], seen[-1]["status"]) == (placed["id"], "closed")
+
+        async def closed(order_id: str) -> Any:
+            while True:
+                for order in await exchange.watch_orders("BTC/USDT"):
+                    if (order["id"], order["status"]) == (order_id, "closed"):
+                        return order
+
+        async def closed_by(price: str, order_id: str) -> Any:
+            # It must be listening before the price moves: ccxt wakes only who waits already.
+            closing = asyncio.create_task(closed(order_id))
+            await asyncio.sleep(0)
+            await venue.price(price)
+            return await asyncio.wait_for(closing, 5)
+
+        assert (await closed_by("89000", placed["id"]))["filled"] == 0.01
         stop = await exchange.create_order(
             "BTC/USDT", "market", "sell", 0.01, None, {"stopLossPrice": 85000}
         )
-        await venue.price("84000")
-        async with asyncio.timeout(5):
-            while (seen[-1]["id"], seen[-1]["status"]) != (stop["id"], "closed"):
-                seen = await exchange.watch_orders("BTC/USDT")
-        assert seen[-1]["triggerPrice"] == 85000
+        assert (await closed_by("84000", stop["id"]))["triggerPrice"] == 85000
         trade = (await asyncio.wait_for(exchange.watch_trades("ETH/USDT"), 5))[0]
         assert trade["price"] > 0
     finally:
