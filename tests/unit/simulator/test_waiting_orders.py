@@ -14,6 +14,7 @@ import pytest
 from aristobot.core.orders import OrderStatus, Side
 from aristobot.simulator.accounts import Account
 from aristobot.simulator.clock import Clock
+from aristobot.simulator.market import Market
 from aristobot.simulator.matching import Exchange
 from aristobot.simulator.orders import (
     EndReason,
@@ -42,6 +43,12 @@ def _opened(folder: Path | None = None) -> Exchange:
         exchange.put_account("k", "s", {"USDT": D(20_000), "BTC": D(1)}, reset=False)
         exchange.set_price(BTC, D(100_000), freeze=True)
     return exchange
+
+
+@pytest.fixture(autouse=True)
+def without_a_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of invented candles would only make these tests slower."""
+    monkeypatch.setattr(Market, "invent_past", lambda self: None)
 
 
 @pytest.fixture
