@@ -168,13 +168,15 @@ class SealedStrategy:
 
     async def close(self) -> None:
         """End the process, whatever it does."""
-        self._ended_because = self._ended_because or StrategyFailed("Ended", "it was ended")
+        self._ended_because = self._ended_because or StrategyFailed("Interrupted", "it was ended")
         self._writer.close()
         self._signal(signal.SIGKILL)
-        await self._wait_ended(_END_SECONDS)
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        try:
+            await self._wait_ended(_END_SECONDS)
+        finally:
+            pidfd, self._pidfd = self._pidfd, None
+            if pidfd is not None:
+                os.close(pidfd)
 
     async def _done(self, model: type[Any], answer: Answer) -> Any:
         try:
@@ -201,7 +203,7 @@ class SealedStrategy:
                 raise await self._gone() from None
             except BaseException:
                 # Cancelled in between: a later question would get this one's answer.
-                self._ended_because = StrategyFailed("Ended", "it was ended while it was asked")
+                self._ended_because = StrategyFailed("Interrupted", "it was ended while it was asked")
                 self._writer.close()
                 self._signal(signal.SIGKILL)
                 raise

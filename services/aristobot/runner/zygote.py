@@ -57,6 +57,8 @@ def _import_all() -> None:
         warnings.simplefilter("ignore")
         for module in pkgutil.walk_packages(indicators.__path__, indicators.__name__ + "."):
             importlib.import_module(module.name)
+    # `candles.ta.strategy()` would make a process per processor, which a sealed one may not.
+    indicators.AnalysisIndicators._cores = 0
 
 
 def _rehearse() -> None:

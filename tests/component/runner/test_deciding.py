@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -96,3 +97,31 @@ async def test_a_failing_decision_names_its_line_and_the_next_one_is_asked(spawn
     assert (caught.value.reason, caught.value.line) == ("Exception", 7)
     assert sealed.is_alive
     assert (await sealed.decide(history[3], FLAT)).action == "none"
+
+
+async def test_the_indicators_work_as_they_do_outside(spawn: Spawn) -> None:
+    """One by one, as columns, and a set of them, for which the library would start processes."""
+    sealed = await spawn(
+        strategy(
+            top="import pandas_ta as ta",
+            init="print(round(ta.rsi(candles['close'], length=14).iloc[-1], 6)); "
+            "candles.ta.macd(append=True); candles.ta.strategy('Momentum', verbose=False); "
+            "print(len(candles.columns) > 40, 'MACD_12_26_9' in candles.columns)",
+        )
+    )
+    history = candles(200)
+    await sealed.warm(history[:199])
+    rsi, columns = (await sealed.decide(history[199], FLAT)).printed
+    assert columns == "True True"
+    closes = [float(candle.close) for candle in history]
+    assert float(rsi) == pytest.approx(_relative_strength(closes, 14), abs=1e-5)
+
+
+def _relative_strength(closes: list[float], length: int) -> float:
+    """Wilder's index, computed by hand: an average that begins with the first change."""
+    changes = [b - a for a, b in itertools.pairwise(closes)]
+    gain, loss = max(changes[0], 0.0), max(-changes[0], 0.0)
+    for change in changes[1:]:
+        gain += (max(change, 0.0) - gain) / length
+        loss += (max(-change, 0.0) - loss) / length
+    return 100 * gain / (gain + loss)

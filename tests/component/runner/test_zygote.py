@@ -81,7 +81,7 @@ async def test_a_cancelled_question_ends_its_process() -> None:
     assert not sealed.is_alive
     with pytest.raises(StrategyFailed) as caught:
         await sealed.decide(history[2], FLAT)
-    assert caught.value.reason == "Ended"
+    assert caught.value.reason == "Interrupted"
     await _gone(sealed.pid)
     await zygote.close()
 
