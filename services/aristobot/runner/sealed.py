@@ -203,7 +203,8 @@ class SealedStrategy:
                 raise await self._gone() from None
             except BaseException:
                 # Cancelled in between: a later question would get this one's answer.
-                self._ended_because = StrategyFailed("Interrupted", "it was ended while it was asked")
+                why = "it was ended while it was asked"
+                self._ended_because = StrategyFailed("Interrupted", why)
                 self._writer.close()
                 self._signal(signal.SIGKILL)
                 raise
