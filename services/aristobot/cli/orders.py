@@ -25,11 +25,15 @@ positions_app = typer.Typer(no_args_is_help=True, help="What is held through our
 def list_orders(
     data: Data, limit: Limit = 20, owner: Owner = OWNER, as_json: AsJson = False
 ) -> None:
-    """The newest orders, with what the exchange said of them."""
+    """The newest orders, with what the exchange said of them.
+
+    A stop or target has the price that triggers it, and the order whose position it protects.
+    """
     from sqlalchemy import select
 
     from aristobot.cli.output import print_json, print_table
     from aristobot.cli.rows import read_rows
+    from aristobot.contracts.keys import client_order_id
     from aristobot.platform.tables import orders
 
     query = (
@@ -39,11 +43,14 @@ def list_orders(
         .limit(limit)
     )
     (rows,) = run(read_rows(data, owner, query))
+    for row in rows:
+        row["protects_order"] = client_order_id(row["protects"]) if row["protects"] else None
     if as_json:
         print_json(rows)
         return
-    columns = "created_at broker symbol side type status executed_quantity executed_quote"
-    print_table(rows, (*columns.split(), "client_order_id", "reason"), "no orders yet")
+    columns = "created_at broker symbol side type stop_price status executed_quantity executed_quote"
+    more = ("client_order_id", "protects_order", "reason")
+    print_table(rows, (*columns.split(), *more), "no orders yet")
 
 
 @app.command("show")
