@@ -108,8 +108,9 @@ def assert_one_pair(scene: Scene) -> None:
         return (
             len(found) == len(ours) == 2
             and {o["client_id"] for o in found} == {row["client_order_id"] for row in ours}
-            and {row["type"] for row in ours} == {"stop_loss", "take_profit"}
-            and {row["stop_price"] for row in ours} == {Decimal(STOP), Decimal(TARGET)}
+            and {row["type"] for row in ours} == {"stop_loss", "limit_maker"}
+            and {row["stop_price"] or row["price"] for row in ours}
+            == {Decimal(STOP), Decimal(TARGET)}
             and all(0 <= held(scene) - Decimal(o["quantity"]) < DUST for o in found)
         )
 

@@ -27,7 +27,8 @@ def list_orders(
 ) -> None:
     """The newest orders, with what the exchange said of them.
 
-    A stop or target has the price that triggers it, and the order whose position it protects.
+    A stop has the price that triggers it, a target its limit price, and both the order whose
+    position they protect.
     """
     from sqlalchemy import select
 
@@ -48,8 +49,8 @@ def list_orders(
     if as_json:
         print_json(rows)
         return
-    columns = "created_at broker symbol side type stop_price status executed_quantity executed_quote"
-    more = ("client_order_id", "protects_order", "reason")
+    columns = "created_at broker symbol side type price stop_price status"
+    more = ("executed_quantity", "executed_quote", "client_order_id", "protects_order", "reason")
     print_table(rows, (*columns.split(), *more), "no orders yet")
 
 

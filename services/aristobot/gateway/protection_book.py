@@ -28,7 +28,7 @@ from aristobot.platform import telemetry
 logger = logging.getLogger(__name__)
 
 _ZERO = Decimal(0)
-_ROLES = {"stop": OrderType.STOP_LOSS, "target": OrderType.TAKE_PROFIT, "close": OrderType.MARKET}
+_ROLES = {"stop": OrderType.STOP_LOSS, "target": OrderType.LIMIT_MAKER, "close": OrderType.MARKET}
 
 
 class ProtectionBook:
@@ -165,13 +165,17 @@ class ProtectionBook:
         )
 
     async def _protective_order_ended(self, connection: AsyncConnection, order: Order) -> None:
-        """A market that ran dry ends a triggered stop with a rest: the rest is sold, too."""
-        if (
-            order.status is OrderStatus.EXPIRED
-            and order.executed_quantity > 0
-            and order.anchor is not None
-        ):
+        """What the exchange itself has ended may leave a rest without a stop."""
+        if order.status is not OrderStatus.EXPIRED or order.anchor is None:
+            return
+        if order.executed_quantity > 0:
+            # A market that ran dry ends a triggered stop: what it left is sold, too.
             await self.plan_close(connection, order)
+        elif order.request.type is OrderType.STOP_LOSS and order.list_id is not None:
+            # Its target has begun to fill. If that is all over by now, the plan comes to nothing;
+            # else the rest gets a stop again, in place of a target that stands alone.
+            held = await self._held_by(connection, order)
+            await self._plan(connection, order, order.anchor, held, None)
 
     async def plan_close(self, connection: AsyncConnection, order: Order) -> None:
         """Plan a sale at market in place of a protective order; part of a transaction."""
@@ -186,7 +190,7 @@ class ProtectionBook:
         role: str,
         quantity: Decimal,
         anchor: Anchor,
-        stop_price: Decimal | None,
+        price: Decimal | None,
         list_id: str | None,
     ) -> None:
         command_id = protection_id(cause.command_id, role)
@@ -198,6 +202,7 @@ class ProtectionBook:
             side=Side.SELL.value,
             type=_ROLES[role].value,
             quantity=quantity,
+            price=price if role == "target" else None,
             status=OrderStatus.SENDING.value,
             asked_by=cause.asked_by,
             source_id=cause.command_id,
@@ -208,7 +213,7 @@ class ProtectionBook:
             traceparent=telemetry.current_traceparent(),
             protection=anchor.model_dump(mode="json", exclude_none=True),
             protects=cause.protects or cause.command_id,
-            stop_price=stop_price,
+            stop_price=price if role == "stop" else None,
             list_id=list_id,
         )
         self._tx.will_signal(connection, self._tx.planned)

@@ -150,6 +150,7 @@ INSERT_PLAN = Statement(
         "side",
         "type",
         "quantity",
+        "price",
         "status",
         "asked_by",
         "source_id",

@@ -179,12 +179,13 @@ class Desk:
             return [dict(row) for row in found.mappings()]
 
     async def protecting(self, *, status: str = "new") -> list[Row]:
-        """The stops and targets in this state."""
-        return [
+        """The stops and targets in this state, the stop before its target."""
+        found = [
             row
             for row in await self.rows()
             if row["protects"] is not None and row["status"] == status and row["attempt"] > 0
         ]
+        return sorted(found, key=lambda row: row["stop_price"] is None)
 
     async def ended(self, command: PlaceOrder) -> Row:
         """The command's order once it is over."""

@@ -17,6 +17,11 @@ OCO = "POST /api/v3/orderList/oco"
 NOTHING = Decimal(0)
 
 
+def prices(rows: list[Row]) -> list[Decimal]:
+    """At which the stop and the target act."""
+    return [row["stop_price"] or row["price"] for row in rows]
+
+
 async def closed(desk: Desk) -> bool:
     free, locked = await desk.balance()
     return free + locked < Decimal("0.00001") and not await desk.open_at_exchange()
@@ -27,9 +32,9 @@ async def test_entry_gets_a_stop_and_a_target(desk: Desk) -> None:
     stop, target = await desk.protected(entry)
     row = await desk.ended(entry)
     average = row["executed_quote"] / row["executed_quantity"]
-    assert (stop["type"], target["type"]) == ("stop_loss", "take_profit")
+    assert (stop["type"], target["type"]) == ("stop_loss", "limit_maker")
     assert 0 <= average * Decimal("0.98") - stop["stop_price"] < Decimal("0.01")
-    assert 0 <= target["stop_price"] - average * Decimal("1.04") < Decimal("0.01")
+    assert 0 <= target["price"] - average * Decimal("1.04") < Decimal("0.01")
     # The fee of the purchase was taken from the coins: what is left, in whole lots, is covered.
     _, locked = await desk.balance()
     assert stop["quantity"] == target["quantity"] == locked
@@ -42,7 +47,7 @@ async def test_entry_gets_a_stop_and_a_target(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("protection", "kind"),
-    [(levels("49000", None), "stop_loss"), (levels(None, "0.1"), "take_profit")],
+    [(levels("49000", None), "stop_loss"), (levels(None, "0.1"), "limit_maker")],
     ids=["stop", "target"],
 )
 async def test_one_level_alone(desk: Desk, protection: Any, kind: str) -> None:
@@ -87,7 +92,7 @@ async def test_what_a_partial_sale_leaves_is_protected_again(desk: Desk) -> None
         desk.command(Side.SELL, quantity="0.04", protection=levels("0.02", "0.04", "0.0999"))
     )
     new = await desk.protected(sale)
-    assert [r["stop_price"] for r in new] == [r["stop_price"] for r in old]
+    assert prices(new) == prices(old)
     assert {r["quantity"] for r in new} == {Decimal("0.0599")}
     assert len(await desk.open_at_exchange()) == 2
     await desk.assert_books_agree()
@@ -98,7 +103,7 @@ async def test_sale_that_names_no_levels_keeps_those_in_force(desk: Desk) -> Non
     old = await desk.protected(entry)
     sale = await desk.send(desk.command(Side.SELL, quantity="0.04"))
     new = await desk.protected(sale)
-    assert [r["stop_price"] for r in new] == [r["stop_price"] for r in old]
+    assert prices(new) == prices(old)
     assert {r["quantity"] for r in new} == {Decimal("0.0599")}
 
 
@@ -112,7 +117,7 @@ async def test_rejected_sale_leaves_the_position_protected(desk: Desk) -> None:
     )
     assert (await desk.ended(sale))["status"] == "rejected"
     new = await desk.protected(sale)
-    assert [r["stop_price"] for r in new] == [49000, 52000]
+    assert prices(new) == [49000, 52000]
     assert {r["quantity"] for r in new} == {Decimal("0.0999")}
     await desk.assert_books_agree()
 
@@ -154,7 +159,7 @@ async def test_second_entry_is_protected_together_with_the_first(desk: Desk) -> 
     second = desk.command(Side.BUY, quantity="0.05", protection=levels("48000", "53000", "0.0999"))
     await desk.send(second)
     new = await desk.protected(second)
-    assert [r["stop_price"] for r in new] == [48000, 53000]
+    assert prices(new) == [48000, 53000]
     _, locked = await desk.balance()
     assert {r["quantity"] for r in new} == {locked} == {Decimal("0.14985")}
     old = [r for r in await desk.rows() if r["protects"] == first.command_id]
@@ -183,6 +188,24 @@ async def test_stop_that_was_passed_already_sells_at_market(desk: Desk) -> None:
     assert [r["type"] for r in sold] == ["market"]
     refused = [r for r in await desk.rows() if r["status"] == "rejected"]
     assert [r["code"] for r in refused] == ["would_trigger"] * 2
+    await desk.assert_books_agree()
+
+
+async def test_target_that_fills_in_part_does_not_stand_without_a_stop(desk: Desk) -> None:
+    """The exchange ends the stop with the first part of the target's fill."""
+    await desk.exchange.fault(
+        "partial_fill", seconds=60, path=OCO, api_key=desk.api_key, fraction="0.5"
+    )
+    entry = await desk.buy("0.1", levels("49000", "52000"))
+    stop, target = await desk.protected(entry)
+    await desk.price("52500")
+    # What is left gets a pair of its own, and the market has passed that one's target already.
+    again = protection_id(protection_id(stop["command_id"], "stop"), "close")
+    told = await desk.told(again, "filled")
+    part = await desk.told(target["command_id"], "cancelled")
+    assert told.executed_quantity + part.executed_quantity == Decimal("0.0999")
+    assert part.executed_quantity > 0
+    await eventually(lambda: closed(desk))
     await desk.assert_books_agree()
 
 
