@@ -18,7 +18,7 @@ from tests.harness.platform import eventually
 
 #: Less than the exchange takes in one order, once for each case.
 DUST = Decimal("0.0002")
-STOP, TARGET = "20000", "900000"
+STOP, TARGET = "50000", "200000"
 _SLOW = pytest.mark.chaos
 #: Between the entry's fill and the acknowledged protection.
 ENTRY_POINTS = {

@@ -148,6 +148,7 @@ class Outcomes:
                 "the exchange refuses to protect a position",
                 extra={"protects": order.protects, "code": code, "reason": reason},
             )
+            await self._protection.plan_stop_alone(connection, order)
 
     async def _end_attempt(
         self,

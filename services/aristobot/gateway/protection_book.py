@@ -183,6 +183,14 @@ class ProtectionBook:
             quantity = order.request.quantity - order.executed_quantity
             await self._insert(connection, order, "close", quantity, order.anchor, None, None)
 
+    async def plan_stop_alone(self, connection: AsyncConnection, order: Order) -> None:
+        """Plan the stop of a refused pair without its target: that may be all that was wrong."""
+        stop, quantity = order.request.stop_price, order.request.quantity
+        if order.list_id is None or stop is None or quantity is None or order.anchor is None:
+            return
+        anchor = order.anchor.model_copy(update={"take_profit": None})
+        await self._insert(connection, order, "stop", quantity, anchor, stop, None)
+
     async def _insert(
         self,
         connection: AsyncConnection,

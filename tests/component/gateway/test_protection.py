@@ -191,6 +191,16 @@ async def test_stop_that_was_passed_already_sells_at_market(desk: Desk) -> None:
     await desk.assert_books_agree()
 
 
+async def test_refused_target_leaves_the_stop(desk: Desk) -> None:
+    """A target out of the exchange's price range makes it refuse the pair, and not the stop."""
+    entry = await desk.buy("0.1", levels("49000", "999999"), 1)
+    (stop,) = await desk.protected(entry, 1)
+    assert (stop["type"], stop["stop_price"], stop["list_id"]) == ("stop_loss", 49000, None)
+    refused = await desk.protecting(status="rejected")
+    assert [row["type"] for row in refused] == ["stop_loss", "limit_maker"]
+    await desk.assert_books_agree()
+
+
 async def test_target_that_fills_in_part_does_not_stand_without_a_stop(desk: Desk) -> None:
     """The exchange ends the stop with the first part of the target's fill."""
     await desk.exchange.fault(
