@@ -281,6 +281,7 @@ class Bus:
             tasks.create_task(answer(message), name=f"answer {subject}")
 
         await self._client.subscribe(subject, cb=on_message)
+        end_if_cancelled()
 
     async def notice(self, subject: str, wake: Callable[[], None]) -> None:
         """Call `wake` whenever something is published on `subject`; survives reconnections."""
@@ -289,6 +290,7 @@ class Bus:
             wake()
 
         await self._client.subscribe(subject, cb=on_message)
+        end_if_cancelled()
 
     async def ensure_streams(self) -> None:
         """Create or update every declared stream and bucket. For the platform's administrator."""
@@ -341,6 +343,7 @@ class Bus:
             try:
                 await self._ensure_consumer(stream, subject, durable, only_new=only_new)
                 pull = await self._js.pull_subscribe_bind(durable, stream.name)
+                end_if_cancelled()
             except _AWAY as error:
                 logger.warning(
                     "consumer is not available yet",
@@ -384,6 +387,7 @@ class Bus:
             try:
                 messages = await pull.fetch(1, timeout=_FETCH_SECONDS)
             except (TimeoutError, nats.errors.TimeoutError):
+                end_if_cancelled()
                 if not self._client.is_connected:
                     await asyncio.sleep(0.1)
                 continue

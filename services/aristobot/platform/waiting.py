@@ -26,6 +26,7 @@ async def patiently(what: str, step: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await step()
+            end_if_cancelled()
             return
         except Retryable as error:
             logger.warning("waiting to start", extra={"for": what, "error": str(error)})
@@ -34,7 +35,11 @@ async def patiently(what: str, step: Callable[[], Awaitable[None]]) -> None:
 
 
 async def wait_set(event: asyncio.Event, timeout_seconds: float) -> bool:
-    """Wait until `event` is set, or until the time is over; whether it is set."""
+    """Wait until `event` is set, or until the time is over; whether it is set.
+
+    Ends the task instead if a library has swallowed its cancellation before.
+    """
+    end_if_cancelled()
     try:
         async with asyncio.timeout(timeout_seconds):
             await event.wait()
