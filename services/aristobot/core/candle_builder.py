@@ -138,15 +138,17 @@ class CandleBuilder:
             self._clock_ms = trade.event_ms
         if self._interrupted:
             self._resume()
+        symbol = self._symbols.get(trade.symbol)
+        if symbol is not None and symbol.last_id is not None and trade.id != symbol.last_id + 1:
+            if trade.id <= symbol.last_id:
+                symbol = None  # seen already: two connections overlap
+            else:
+                # Before anything closes: what closes now lacks trades.
+                self._jumped(symbol, trade, outcomes)
         if self._clock_ms >= self._due_ms:
             self._close_due(outcomes)
-        symbol = self._symbols.get(trade.symbol)
         if symbol is None or symbol.minute_ms is None:
             return outcomes
-        if symbol.last_id is not None and trade.id != symbol.last_id + 1:
-            if trade.id <= symbol.last_id:
-                return outcomes  # seen already: two connections overlap
-            self._jumped(symbol, trade, outcomes)
         symbol.last_id = trade.id
         minute = trade.time_ms - trade.time_ms % MINUTE_MS
         if minute < symbol.minute_ms:

@@ -208,12 +208,14 @@ class BinanceMarketStream:
 
     async def events(self) -> AsyncGenerator[MarketEvent, None]:
         """Until `close`. May be used once."""
-        self._task = asyncio.create_task(self._keep(), name="binance-market-stream")
-        self._task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        task = asyncio.create_task(self._keep(), name="binance-market-stream")
+        task.add_done_callback(lambda _: self._queue.put_nowait(None))
+        self._task = task
         try:
             while (event := await self._queue.get()) is not None:
                 yield event
-            await self._task  # raises what ended it
+            if not task.cancelled():
+                task.result()  # it never returns, so this raises what ended it
         finally:
             await self.close()
 
