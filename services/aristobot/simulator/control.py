@@ -20,6 +20,7 @@ from aristobot.simulator.accounts import Account
 from aristobot.simulator.binance.limits import Limits
 from aristobot.simulator.binance.streams import StreamHub
 from aristobot.simulator.faults import Fault, FaultKind, Faults
+from aristobot.simulator.market_opening import change_speed
 from aristobot.simulator.matching import Exchange
 from aristobot.simulator.orders import Order
 from aristobot.simulator.pairs import ASSETS, PAIRS, UNIT
@@ -48,6 +49,12 @@ class AccountBody(_Body):
     secret: str = Field(min_length=1, max_length=256, repr=False)
     balances: dict[str, Amount] = Field(default_factory=dict)
     reset: bool = False
+
+
+class MarketBody(_Body):
+    """How fast the market's time runs from now on; 0: it stands still."""
+
+    speed: float = Field(ge=0, le=100_000, allow_inf_nan=False)
 
 
 class PriceBody(_Body):
@@ -110,6 +117,7 @@ class Control:
             Route("/accounts/{api_key}", _said_plainly(self._put_account), methods=["PUT"]),
             Route("/accounts/{api_key}", _said_plainly(self._get_account), methods=["GET"]),
             Route("/orders", _said_plainly(self._get_orders), methods=["GET"]),
+            Route("/market", _said_plainly(self._post_market), methods=["POST"]),
             Route("/price", _said_plainly(self._post_price), methods=["POST"]),
             Route("/limits", _said_plainly(self._put_limits), methods=["PUT"]),
             Route("/faults", _said_plainly(self._post_fault), methods=["POST"]),
@@ -149,6 +157,11 @@ class Control:
         orders.sort(key=lambda order: order.id)
         return JSONResponse([_order_view(order) for order in orders])
 
+    async def _post_market(self, request: Request) -> Response:
+        body = await _read(request, MarketBody)
+        change_speed(self._exchange.market, self._exchange.clock, body.speed)
+        return JSONResponse({"speed": body.speed, "time": self._exchange.market.now_ms})
+
     async def _post_price(self, request: Request) -> Response:
         body = await _read(request, PriceBody)
         pair = PAIRS.get(body.symbol)
@@ -156,6 +169,8 @@ class Control:
             raise Unusable(f"The simulator lists no {body.symbol!r}; it lists {', '.join(PAIRS)}.")
         if body.price is None and body.freeze is None:
             raise Unusable("Give a price, or freeze as true or false.")
+        if self._exchange.market.pairs[pair.symbol].recording is not None:
+            raise Unusable(f"The price of {pair.symbol} is that of its recording.")
         if body.price is not None and (
             not pair.tick * 2 <= body.price <= pair.maximum_price or body.price % pair.tick
         ):

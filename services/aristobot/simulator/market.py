@@ -51,7 +51,7 @@ class PublicTrade(NamedTuple):
 class PairMarket:
     """One pair's price, recent trades and candles."""
 
-    def __init__(self, pair: Pair, seed: int, step_seconds: float, now_ms: int) -> None:
+    def __init__(self, pair: Pair, seed: int, now_ms: int) -> None:
         self.pair = pair
         self.price = pair.start_price
         # The walk goes on between ticks: many steps are finer than a tick and must add up.
@@ -59,8 +59,8 @@ class PairMarket:
         self.is_frozen = False
         self.trades: deque[PublicTrade] = deque(maxlen=1_000)
         self._dice = random.Random(f"{seed}:{pair.symbol}")
-        # Of a step, in the market's time.
-        self._sigma = _SIGMA_PER_MINUTE * math.sqrt(step_seconds / 60)
+        #: How far a step goes, relative to the price.
+        self.sigma = _SIGMA_PER_MINUTE
         # Ids grow with time, so a restart never gives an id twice.
         self._next_trade_id = now_ms // 1000 * _TRADE_IDS_PER_SECOND
         self.recording: Recording | None = None
@@ -80,7 +80,7 @@ class PairMarket:
         """Move the price by one tick (unless frozen) and trade once; also the minutes closed."""
         closed = self.candles.close_until(now_ms)
         if not self.is_frozen:
-            self._exact *= math.exp(self._sigma * self._dice.gauss(0, 1))
+            self._exact *= math.exp(self.sigma * self._dice.gauss(0, 1))
             self._show(Decimal(self._exact))
         return self._trade(now_ms), closed
 
@@ -180,17 +180,25 @@ class Market:
         speed: float = 1.0,
         recordings: Mapping[str, Recording] | None = None,
     ) -> None:
-        self._step_ms = max(1, round(tick_seconds * 1000 * speed / _steps_per_tick(speed)))
+        self._tick_seconds = tick_seconds
         #: The market's time up to which everything has happened.
         self.now_ms = now_ms
         #: How far a restart may find the market behind what was told; it begins after that.
-        self.reserve_ms = 0 if speed == 1 else round(_RESERVE_MS * speed)
+        self.reserve_ms = 0
+        self._step_ms = 1
         self.pairs: dict[str, PairMarket] = {
-            symbol: PairMarket(pair, seed, self._step_ms / 1000, now_ms)
-            for symbol, pair in pairs.items()
+            symbol: PairMarket(pair, seed, now_ms) for symbol, pair in pairs.items()
         }
+        self.set_speed(speed)
         for symbol, recording in (recordings or {}).items():
             self.pairs[symbol].recording = recording
+
+    def set_speed(self, speed: float) -> None:
+        """Know how much of its time passes in a tick; the caller lets it pass."""
+        self.reserve_ms = 0 if speed == 1 else round(_RESERVE_MS * speed)
+        self._step_ms = max(1, round(self._tick_seconds * 1000 * speed / _steps_per_tick(speed)))
+        for pair in self.pairs.values():
+            pair.sigma = _SIGMA_PER_MINUTE * math.sqrt(self._step_ms / 60_000)
 
     def start(self, now_ms: int) -> None:
         """Begin at `now_ms`, with the past that is missing until then. Recordings go on there."""

@@ -1,7 +1,7 @@
 """Puts the market together when the simulator starts: recordings, pairs, and its time.
 
 The market's time begins with ours, or with the earliest recording, and after a restart where it
-had come to. Not here: how it moves (`market`).
+had come to. Its speed may be changed while it runs. Not here: how it moves (`market`).
 """
 
 from __future__ import annotations
@@ -34,3 +34,10 @@ def start_market(market: Market, clock: Clock) -> None:
     """Let time pass from where the market stands: its beginning, or where it was kept last."""
     clock.start_market(market.now_ms)
     market.start(market.now_ms)
+
+
+def change_speed(market: Market, clock: Clock, speed: float) -> None:
+    """Let the market's time run `speed` times as fast from now on; 0 stops it."""
+    clock.start_market(clock.market_ms())
+    clock.speed = speed
+    market.set_speed(speed)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ class Scene:
     database_url: str
     simulator_port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    #: When each part was started last.
+    started: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def simulator_url(self) -> str:
@@ -66,6 +69,7 @@ class Scene:
         }
         if admin_port is not None:
             environment["ARISTOBOT_ADMIN_PORT"] = str(admin_port)
+        self.started[part] = datetime.now(UTC)
         with (self.folder / f"{part}.log").open("ab") as log:
             self.processes[part] = subprocess.Popen(
                 [sys.executable, "-m", "aristobot", *arguments],
@@ -112,6 +116,15 @@ class Scene:
             await bus.close()
 
         asyncio.run(work())
+
+    def market_speed(self, speed: float) -> None:
+        """From now on the market's time runs so fast; 0: not at all."""
+        httpx.post(
+            f"{self.simulator_url}/control/market",
+            json={"speed": speed},
+            timeout=10,
+            trust_env=False,
+        ).raise_for_status()
 
     def _wait_for(self, path: str) -> None:
         give_up_at = time.monotonic() + 30

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from aristobot.core.candles import Timeframe
 from tests import recorded
 from tests.component.heartbeat.audit import assert_no_gaps, by_key
@@ -19,12 +21,19 @@ BEGIN = datetime(2019, 10, 11, tzinfo=UTC)
 
 
 @recorded.needs_recording
+@pytest.mark.timeout(300)
 def test_played_trades_give_the_exchanges_own_candles(scene: Scene) -> None:
     recording = recorded.path_of(recorded.TRADES_FILE)
-    scene.start_market(
-        *("--replay", f"{recorded.SYMBOL}={recording}", "--speed", "5000", "--tick", "0.03")
-    )
+    replay = f"{recorded.SYMBOL}={recording}"
+    scene.start_market("--replay", replay, "--speed", "0.01", "--tick", "0.03")
     scene.start_heartbeat("heartbeat-a", recorded.SYMBOL, "BTCUSDT")
+    # The market waits until somebody listens, so what is seen doesn't depend on the machine.
+    eventually(
+        lambda: scene.rows("SELECT 1 FROM heartbeat_status WHERE is_connected AND symbols = 2"),
+        seconds=60,
+        what="the heartbeat's connection",
+    )
+    scene.market_speed(5_000)
     query = "SELECT max(open_time) AS newest FROM candles WHERE symbol = $1 AND timeframe = '1h'"
     eventually(
         lambda: (scene.rows(query, recorded.SYMBOL)[0]["newest"] or BEGIN) >= BEGIN + PLAYED,
@@ -46,5 +55,5 @@ def test_played_trades_give_the_exchanges_own_candles(scene: Scene) -> None:
             if c.trades
         }
         assert shown == {o: prices for o, prices in expected.items() if first <= o <= last}
-        assert last - first >= PLAYED - timedelta(hours=8), "most of it was seen"
+        assert first == BEGIN
     assert any(candle.is_flat for candle in found[recorded.SYMBOL, Timeframe.M1].values())

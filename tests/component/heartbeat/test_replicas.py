@@ -29,7 +29,7 @@ def _torment(scene: Scene, *, seed: int, candles: int, pause: tuple[float, float
     dice = random.Random(seed)
     for replica in REPLICAS:
         scene.start_heartbeat(replica, *SYMBOLS)
-    eventually(lambda: _count(scene) > 0, seconds=40, what="the first candle")
+    eventually(lambda: _count(scene) > 0, seconds=90, what="the first candle")
     kills = 0
     while _count(scene) < candles:
         time.sleep(dice.uniform(*pause))
@@ -48,15 +48,15 @@ def _settled(scene: Scene) -> datetime:
 
     def look() -> datetime | None:
         rows = scene.rows(
-            "SELECT *, (SELECT max(started_at) FROM heartbeat_runs r WHERE r.replica = s.replica)"
-            " AS last_start, (SELECT count(*) FROM heartbeat_gaps WHERE filled_at IS NULL)"
-            " AS unfilled FROM heartbeat_status s WHERE market = $1",
+            "SELECT *, (SELECT count(*) FROM heartbeat_gaps WHERE filled_at IS NULL) AS unfilled"
+            " FROM heartbeat_status WHERE market = $1",
             MARKET,
         )
         fine = [
             row
             for row in rows
-            if row["started_at"] == row["last_start"]
+            # Else it is the last word of one that was killed.
+            if row["started_at"] >= scene.started[row["replica"]]
             and row["is_connected"]
             and row["is_coherent"]
             and row["candles_published"]
@@ -65,11 +65,13 @@ def _settled(scene: Scene) -> datetime:
         ]
         return min(row["market_time"] for row in fine) if len(fine) == len(REPLICAS) else None
 
-    return eventually(look, seconds=60, what="coherent heartbeats without gaps")
+    return eventually(look, seconds=120, what="coherent heartbeats without gaps")
 
 
 def _judge(scene: Scene) -> int:
     """Stop the replicas in order and look at all that was told and stored; how many candles."""
+    # What is judged is the candles and not how fast a busy machine is at the end.
+    scene.market_speed(1)
     until = _settled(scene)
     for replica in REPLICAS:
         assert scene.stop(replica) == 0
@@ -88,6 +90,7 @@ def _judge(scene: Scene) -> int:
     return len(published)
 
 
+@pytest.mark.timeout(300)
 def test_replicas_killed_at_random_leave_no_gap_and_no_double(scene: Scene) -> None:
     scene.start_market("--speed", "240", "--tick", "0.05")
     kills = _torment(scene, seed=4, candles=400, pause=(1.0, 2.5))
