@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import decisions, ingress, latency, memory, report, start, strategies
+from benchmarks import candles, decisions, ingress, latency, memory, report, start, strategies
 
 _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "ingress": ingress.run,
@@ -18,6 +18,7 @@ _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "start": start.run,
     "memory": memory.run,
     "strategies": strategies.run,
+    "candles": candles.run,
 }
 
 
