@@ -59,7 +59,7 @@ def test_all_is_well_on_a_sound_platform(patient: Platform) -> None:
     rows = patient.json("doctor", "--json")
     names = {row["check"] for row in rows}
     assert {"database", "stream WEBHOOKS", "stream ORDERS", "stream ORDER_EVENTS"} <= names
-    assert {"exchange of demo.demo", "consumer engine_demo_demo"} <= names
+    assert {"exchange of demo.demo", "consumer engine_demo_demo", "sealed strategies"} <= names
     assert "WRONG" not in patient.run("doctor").stdout
 
 

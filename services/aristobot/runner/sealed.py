@@ -78,7 +78,9 @@ class SealedStrategy:
         pidfd: int | None,
         limits: StrategyLimits,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        *,
         turns: asyncio.Semaphore,
+        ended: asyncio.Future[Ended | None],
     ) -> None:
         self.pid = pid
         self._pidfd = pidfd
@@ -89,7 +91,7 @@ class SealedStrategy:
         self._asking = asyncio.Lock()
         self._requests = 0
         #: Set by the zygote's host when the process has ended; None: the zygote was lost with it.
-        self.ended: asyncio.Future[Ended | None] = asyncio.get_running_loop().create_future()
+        self.ended = ended
         self._last_open: datetime | None = None
         #: Why we ended it; None: we didn't.
         self._ended_because: StrategyFailed | None = None

@@ -81,7 +81,7 @@ def _is_sealed(readable: tuple[str, ...], zygote: int, memory_bytes: int, unseal
             parent_pid=zygote,
             allow_unsealed=unsealed,
         )
-    except (OSError, ValueError, AristobotError) as error:
+    except (OSError, ValueError, RuntimeError, AristobotError) as error:
         failure = {"code": "NotSealed", "message": f"the process can't be sealed: {error}"}
         write_blocking(CHANNEL, {"id": 0, "failed": failure}, MAX_ANSWER_BYTES)
         return False

@@ -10,12 +10,14 @@ the same number. The end of each child is told. It has one thread, because only 
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import json
 import os
 import pkgutil
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -83,7 +85,7 @@ class _Zygote:
 
     def run(self) -> None:
         """Serve until the host is gone."""
-        self._say({"ready": os.getpid(), "threads": threading.active_count()})
+        self._say({"id": 0, "threads": threading.active_count()})
         while True:
             events = self._selector.select(None if _HAS_PIDFD else _POLL_SECONDS)
             if not _HAS_PIDFD or any(key.fileobj is not self._channel for key, _ in events):
@@ -100,7 +102,18 @@ class _Zygote:
         if not data:
             return False
         request = json.loads(data)
-        (child_end,) = descriptors
+        try:
+            if not descriptors:  # what the kernel leaves out of a message when there is no room
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self._spawn(request, descriptors[0])
+        except OSError as error:  # too many files or processes, no memory: the others live on
+            self._say({"id": request["id"], "refused": str(error)})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _spawn(self, request: dict[str, Any], child_end: int) -> None:
         pid = os.fork()
         if pid == 0:
             sealed_child.run(
@@ -110,13 +123,17 @@ class _Zygote:
                 memory_bytes=request["memory_bytes"],
                 unsealed=self._unsealed,
             )
-        os.close(child_end)
-        process = os.pidfd_open(pid) if _HAS_PIDFD else None
+        try:
+            process = os.pidfd_open(pid) if _HAS_PIDFD else None
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         self._children[pid] = process
         if process is not None:
             self._selector.register(process, selectors.EVENT_READ)
-        self._say({"spawned": pid}, () if process is None else (process,))
-        return True
+        passed = () if process is None else (process,)
+        self._say({"id": request["id"], "spawned": pid, "descriptors": len(passed)}, passed)
 
     def _bury(self) -> None:
         """Tell the host of every child that has ended."""

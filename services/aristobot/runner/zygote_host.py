@@ -51,12 +51,13 @@ class Zygote:
         self._channel: socket.socket | None = None
         self._heard = b""
         self._descriptors: list[int] = []
+        #: What the question with the number `_asked` is answered.
         self._answer: asyncio.Future[dict[str, Any]] | None = None
+        self._asked = 0
         self._spawning = asyncio.Lock()
         self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
-        self._strategies: dict[int, SealedStrategy] = {}
-        #: Children that ended before their `SealedStrategy` was made.
-        self._early: dict[int, Ended] = {}
+        #: Of each child, set when it ends.
+        self._ends: dict[int, asyncio.Future[Ended | None]] = {}
         #: Set while there is no zygote.
         self.gone = asyncio.Event()
         self.gone.set()
@@ -83,7 +84,7 @@ class Zygote:
                 pass_fds=(theirs.fileno(),),
             )
         self._channel = ours
-        self._heard = b""
+        self._heard, self._asked = b"", 0
         self._answer = asyncio.get_running_loop().create_future()
         self.gone.clear()
         asyncio.get_running_loop().add_reader(ours.fileno(), self._hear)
@@ -104,8 +105,15 @@ class Zygote:
         async with self._spawning:
             if self._channel is None:
                 raise Retryable("the process that strategies come from is not running")
-            ours, theirs = socket.socketpair()
-            request = {"memory_bytes": limits.memory_mebibytes * _MEBIBYTE}
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as error:
+                raise Retryable(f"no channel to a strategy can be made: {error}") from error
+            self._asked += 1
+            request = {
+                "id": self._asked,
+                "memory_bytes": limits.memory_mebibytes * _MEBIBYTE,
+            }
             self._answer = asyncio.get_running_loop().create_future()
             with theirs:
                 try:
@@ -116,18 +124,23 @@ class Zygote:
                     ours.close()
                     raise Retryable("the process that strategies come from has ended") from error
             try:
-                spawned = await self._answered(_SPAWN_SECONDS, "forks no process")
+                answer = await self._answered(_SPAWN_SECONDS, "forks no process")
+                if "refused" in answer:
+                    raise Retryable(f"no process can be made for a strategy: {answer['refused']}")
                 streams = await open_channel(ours)
             except BaseException:
+                # A child that was made for nobody finds its channel closed, and ends.
                 ours.close()
+                _drop(self._answer)
                 raise
-            pid: int = spawned["spawned"]
-            pidfd = self._descriptors.pop(0) if self._descriptors else None
-            strategy = SealedStrategy(pid, pidfd, limits, streams, self._turns)
-            self._strategies[pid] = strategy
-            if pid in self._early:
-                self._child_ended(pid, self._early.pop(pid))
-            return strategy
+            return SealedStrategy(
+                answer["spawned"],
+                answer["pidfd"],
+                limits,
+                streams,
+                turns=self._turns,
+                ended=answer["ended"],
+            )
 
     async def close(self) -> None:
         """End it and all that it forked."""
@@ -176,17 +189,18 @@ class Zygote:
 
     def _take(self, said: dict[str, Any]) -> None:
         if "ended" in said:
-            ended = Ended(said["exit_code"], said["max_rss_kib"] * 1024)
-            self._child_ended(said["ended"], ended)
-        elif self._answer is not None and not self._answer.done():
-            self._answer.set_result(said)
-
-    def _child_ended(self, pid: int, ended: Ended) -> None:
-        strategy = self._strategies.pop(pid, None)
-        if strategy is None:
-            self._early[pid] = ended
-        elif not strategy.ended.done():
-            strategy.ended.set_result(ended)
+            ended = self._ends.pop(said["ended"])
+            if not ended.done():
+                ended.set_result(Ended(said["exit_code"], said["max_rss_kib"] * 1024))
+            return
+        if "spawned" in said:
+            said["ended"] = self._ends[said["spawned"]] = asyncio.get_running_loop().create_future()
+            said["pidfd"] = self._descriptors.pop(0) if said["descriptors"] else None
+        answer = self._answer
+        if answer is not None and not answer.done() and said["id"] == self._asked:
+            answer.set_result(said)
+        elif said.get("pidfd") is not None:  # whoever asked was cancelled
+            os.close(said["pidfd"])
 
     def _lost(self) -> None:
         """The zygote is gone, and the kernel ends its children."""
@@ -198,9 +212,19 @@ class Zygote:
             self._answer.set_exception(
                 Retryable("the process that strategies come from has ended; see its log")
             )
-        for strategy in self._strategies.values():
-            if not strategy.ended.done():
-                strategy.ended.set_result(None)
-        self._strategies.clear()
-        self._early.clear()
+        for ended in self._ends.values():
+            if not ended.done():
+                ended.set_result(None)
+        self._ends.clear()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
         self.gone.set()
+
+
+def _drop(answer: asyncio.Future[dict[str, Any]]) -> None:
+    """Close the descriptor that came with an answer which nobody takes any more."""
+    if answer.done() and not answer.cancelled() and answer.exception() is None:
+        pidfd = answer.result().get("pidfd")
+        if pidfd is not None:
+            os.close(pidfd)

@@ -341,6 +341,26 @@ async def test_memory_is_never_made_runnable(spawn: Spawn) -> None:
     assert (await _ask(sealed)).printed == ("-1 1",)
 
 
+async def test_it_has_its_channel_and_nothing_else_open(spawn: Spawn) -> None:
+    await spawn(strategy())  # whose descriptors the zygote holds
+    sealed = await spawn(
+        _doing(
+            """
+            found = []
+            for descriptor in range(5000):
+                try:
+                    os.fstat(descriptor)
+                    found.append(descriptor)
+                except OSError:
+                    pass
+            print(found)
+            """
+        ),
+        _PATIENT,
+    )
+    assert (await _ask(sealed)).printed == ("[0, 1, 2, 3]",)
+
+
 async def test_much_printing_is_cut(spawn: Spawn) -> None:
     sealed = await spawn(_doing("for n in range(10_000): print(n, 'x' * 1000)"), _PATIENT)
     printed = (await _ask(sealed)).printed
