@@ -6,7 +6,6 @@ decisions are published in the runner's place; the strategy itself never decides
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,91 +13,25 @@ from decimal import Decimal
 
 import pytest
 
-from aristobot.cli.session import open_session
-from aristobot.contracts import nats_roles
-from aristobot.contracts.keys import decision_id
-from aristobot.contracts.messages import Decision, Level
-from aristobot.contracts.streams import DECISIONS, decision_subject
-from aristobot.core.candles import Timeframe
+from aristobot.contracts.messages import Decision
 from aristobot.core.orders import Side
 from tests.fault.ledger import Account, Ledger, Row, differences
 from tests.fault.scene import Scene
+from tests.harness.decider import Decider
 from tests.harness.platform import Platform, eventually
-
-_RESOURCES = """
-apiVersion: trading.aristobot.io/v1alpha1
-kind: Broker
-metadata: {name: strategic}
-spec: {exchange: binance, environment: simulator, tradingMode: strategy}
----
-apiVersion: trading.aristobot.io/v1alpha1
-kind: Strategy
-metadata: {name: never}
-spec:
-  code: |
-    class Never(Strategy):
-        def __init__(self, candles, balance, position=None): pass
-        def should_long(self): return False
-        def should_short(self): return False
-        def calculate_position_size(self): return 0
-        def calculate_stop_loss(self): return None
-        def calculate_take_profit(self): return None
----
-apiVersion: trading.aristobot.io/v1alpha1
-kind: ActiveStrategy
-metadata: {name: never-btc}
-spec:
-  strategyRef: {name: never}
-  brokerRef: {name: strategic}
-  symbol: BTCUSDT
-  timeframe: 1m
-"""
-_AWAY = Level(kind="fraction", value=Decimal("0.5"))
 
 
 @dataclass
-class Desk:
-    """The active strategy of the resources above, decided for from here."""
+class Desk(Decider):
+    """What became of the decisions: here, and at the exchange."""
 
-    platform: Platform
-    uid: str
     ledger: Ledger = field(init=False)
     account: Account = field(init=False)
 
-    def __post_init__(self) -> None:
+    def look(self) -> None:
+        """Once the broker is there."""
         self.ledger = Ledger(self.platform)
-        self.account = Account.of(self.platform, "strategic")
-
-    def decide(self, side: Side, *message_ids: str) -> Decision:
-        """Publish a decision on a candle that nobody has decided on yet."""
-        close = datetime.now(UTC)
-        levels = {"stop_loss": _AWAY, "take_profit": _AWAY} if side is Side.BUY else {}
-        decision = Decision(
-            decision_id=decision_id("demo", "never-btc", self.uid, close, side),
-            owner="demo",
-            broker="strategic",
-            active_strategy="never-btc",
-            symbol="BTCUSDT",
-            timeframe=Timeframe.M1,
-            candle_close=close,
-            side=side,
-            quote_amount=Decimal(100) if side is Side.BUY else None,
-            decided_at=close,
-            **levels,
-        )
-        asyncio.run(self._publish(decision, message_ids or (decision.decision_id,)))
-        return decision
-
-    async def _publish(self, decision: Decision, message_ids: tuple[str, ...]) -> None:
-        subject = decision_subject(decision.key, decision.active_strategy)
-        async with (
-            open_session(self.platform.data) as session,
-            session.bus(nats_roles.api()) as bus,
-        ):
-            for message_id in message_ids:
-                await bus.publish(
-                    DECISIONS, subject, decision.encode(), message_id=message_id, headers={}
-                )
+        self.account = Account.of(self.platform, self.broker)
 
     def row(self, decision: Decision) -> Row:
         query = "SELECT * FROM decisions WHERE id = $1"
@@ -129,34 +62,16 @@ class Desk:
         assert len(of_it) == 1
         return order
 
-    def position(self) -> Row | None:
-        rows = self.ledger.rows(
-            "SELECT * FROM positions WHERE broker = 'strategic' AND holder = 'strategy:never-btc'"
-        )
-        return rows[0] if rows else None
-
-    def held(self, state: str) -> Row:
-        def look() -> Row | None:
-            row = self.position()
-            return row if row is not None and row["state"] == state else None
-
-        return eventually(look, seconds=20, what=f"the position being {state}")
-
     def resting(self) -> list[Row]:
         return [o for o in self.account.orders() if o["status"] in ("new", "partially_filled")]
 
 
 @pytest.fixture(scope="module")
 def active(breakable: Platform) -> Desk:
-    breakable.apply(_RESOURCES)
-
-    def known() -> str | None:
-        shown = breakable.json("get", "activestrategies", "never-btc", "-o", "json")
-        brokers = breakable.json("get", "brokers", "strategic", "-o", "json")
-        ready = [c["status"] for c in brokers.get("status", {}).get("conditions", ())]
-        return shown["metadata"]["uid"] if ready == ["True"] else None
-
-    return Desk(breakable, eventually(known, seconds=30, what="the broker's gateway"))
+    desk = Desk(breakable, "strategic", "never-btc")
+    desk.apply()
+    desk.look()
+    return desk
 
 
 @pytest.fixture
