@@ -102,25 +102,30 @@ class _Zygote:
         if not data:
             return False
         request = json.loads(data)
+        passed: tuple[int, ...] = ()
         try:
             if not descriptors:  # what the kernel leaves out of a message when there is no room
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            self._spawn(request, descriptors[0])
+            pid, process = self._fork(descriptors[0], request["memory_bytes"])
+            passed = () if process is None else (process,)
+            answer: dict[str, Any] = {"spawned": pid, "descriptors": len(passed)}
         except OSError as error:  # too many files or processes, no memory: the others live on
-            self._say({"id": request["id"], "refused": str(error)})
+            answer = {"refused": str(error)}
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        self._say({"id": request["id"], **answer}, passed)
         return True
 
-    def _spawn(self, request: dict[str, Any], child_end: int) -> None:
+    def _fork(self, child_end: int, memory_bytes: int) -> tuple[int, int | None]:
+        """A sealed child: its pid and pidfd."""
         pid = os.fork()
         if pid == 0:
             sealed_child.run(
                 child_end,
                 readable=self._readable,
                 zygote=os.getppid(),
-                memory_bytes=request["memory_bytes"],
+                memory_bytes=memory_bytes,
                 unsealed=self._unsealed,
             )
         try:
@@ -132,8 +137,7 @@ class _Zygote:
         self._children[pid] = process
         if process is not None:
             self._selector.register(process, selectors.EVENT_READ)
-        passed = () if process is None else (process,)
-        self._say({"id": request["id"], "spawned": pid, "descriptors": len(passed)}, passed)
+        return pid, process
 
     def _bury(self) -> None:
         """Tell the host of every child that has ended."""
