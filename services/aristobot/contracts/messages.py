@@ -167,10 +167,28 @@ class CancelOrder(Message):
         return BrokerKey(self.owner, self.broker)
 
 
+class ProtectPosition(Message):
+    """Give a position another stop and target, for all of it, in place of those it has."""
+
+    kind: Literal["protect"] = "protect"
+    command_id: str
+    owner: str
+    broker: str
+    symbol: str
+    holder: str = WEBHOOK_HOLDER
+    protection: Protection
+    asked_by: AskedBy
+    caused_at: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
 class CommandEnvelope(Message):
     """What travels on `orders.commands`: one of the commands, told apart by `kind`."""
 
-    command: Annotated[PlaceOrder | CancelOrder, Field(discriminator="kind")]
+    command: Annotated[PlaceOrder | CancelOrder | ProtectPosition, Field(discriminator="kind")]
 
 
 class OrderEvent(Message):

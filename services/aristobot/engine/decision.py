@@ -73,12 +73,7 @@ class Verdict:
         """
         if self.command is None:
             raise ValueError("a verdict without an order protects nothing")
-        protection = Protection(
-            stop_loss=_level(begun.stop_loss.price),
-            take_profit=_level(begun.take_profit.price),
-            held_quantity=held,
-        )
-        return self.command.model_copy(update={"protection": protection})
+        return self.command.model_copy(update={"protection": protection_of(begun, held)})
 
     def begin(self, position: Position) -> Position:
         """The position once the command is recorded. There must be an alert and a command."""
@@ -111,11 +106,31 @@ class Tradable:
     valid_until: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Adjustable:
+    """A MAJ alert that may act; see `adjustment`."""
+
+    alert: Alert
+    record: BrokerRecord
+    symbol: str
+    signal_key: str | None
+    valid_until: datetime | None
+
+
+def protection_of(position: Position, held: Decimal) -> Protection:
+    """The position's stop and target; `held`: base it holds before the command they go with."""
+    return Protection(
+        stop_loss=_level(position.stop_loss.price),
+        take_profit=_level(position.take_profit.price),
+        held_quantity=held,
+    )
+
+
 def _level(price: Decimal | None) -> Level | None:
     return Level(kind="price", value=price) if price is not None else None
 
 
-def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tradable:
+def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tradable | Adjustable:
     """Read the alert and apply the rules that need no account. `record` None: no such broker."""
     try:
         fields = read_fields(webhook.body)
@@ -136,13 +151,6 @@ def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tr
         )
     if alert.action is Action.PING:
         return Verdict(Outcome.PROCESSED, alert=alert)
-    if alert.action is Action.UPDATE_PROTECTION:
-        return Verdict(
-            Outcome.REJECTED,
-            "not_supported",
-            "MAJ is recorded only: this version places no stop or target orders",
-            alert,
-        )
     if record.trading_mode is not TradingMode.WEBHOOK:
         return Verdict(
             Outcome.IGNORED,
@@ -153,18 +161,23 @@ def judge(webhook: WebhookReceived, record: BrokerRecord | None) -> Verdict | Tr
     return _tradable(alert, webhook, record)
 
 
-def _tradable(alert: Alert, webhook: WebhookReceived, record: BrokerRecord) -> Verdict | Tradable:
+def _tradable(
+    alert: Alert, webhook: WebhookReceived, record: BrokerRecord
+) -> Verdict | Tradable | Adjustable:
     try:
         check_age(alert, webhook.received_at, record.max_signal_age_seconds)
     except Refused as refusal:
         return Verdict(Outcome.REJECTED, refusal.code, str(refusal), alert)
+    key = None if record.allow_repeated_signals else signal_key(record.owner, record.broker, alert)
+    limit = record.max_signal_age_seconds
+    valid_until = webhook.received_at + timedelta(seconds=limit) if limit else None
+    if alert.action is Action.UPDATE_PROTECTION and alert.symbol is not None:
+        return Adjustable(alert, record, alert.symbol, key, valid_until)
     side, order_type = alert.action.side, alert.action.order_type
     if side is None or order_type is None or alert.symbol is None or alert.percent is None:
         return Verdict(
             Outcome.REJECTED, "incomplete", f"{alert.action.value} lacks Symbol or PourCent", alert
         )
-    key = signal_key(record.owner, record.broker, alert)
-    limit = record.max_signal_age_seconds
     return Tradable(
         alert=alert,
         record=record,
@@ -172,17 +185,17 @@ def _tradable(alert: Alert, webhook: WebhookReceived, record: BrokerRecord) -> V
         side=side,
         type=order_type,
         percent=alert.percent,
-        signal_key=None if record.allow_repeated_signals else key,
-        valid_until=webhook.received_at + timedelta(seconds=limit) if limit else None,
+        signal_key=key,
+        valid_until=valid_until,
     )
 
 
-def refuse(tradable: Tradable, refusal: Refused) -> Verdict:
+def refuse(tradable: Tradable | Adjustable, refusal: Refused) -> Verdict:
     """The verdict when an account rule or the gateway says no for good."""
     return Verdict(Outcome.REJECTED, refusal.code, str(refusal), tradable.alert)
 
 
-def expire(tradable: Tradable, waited_for: str) -> Verdict:
+def expire(tradable: Tradable | Adjustable, waited_for: str) -> Verdict:
     """The verdict when the order couldn't be decided while the signal was still worth acting on."""
     return Verdict(
         Outcome.REJECTED,
@@ -209,7 +222,7 @@ def decide_order(
     try:
         sized = _size(tradable, account)
         if tradable.side is Side.BUY:
-            _check_levels(tradable.alert, sized.price or account.price)
+            check_levels(tradable.alert, sized.price or account.price)
     except Refused as refusal:
         return refuse(tradable, refusal)
     identifier = command_id(webhook_id)
@@ -238,8 +251,8 @@ def decide_order(
     )
 
 
-def _check_levels(alert: Alert, price: Decimal) -> None:
-    """Refuse a buy whose stop or target would sell it at once."""
+def check_levels(alert: Alert, price: Decimal) -> None:
+    """Refuse a stop or target that would sell at once."""
     stop, target = alert.stop_loss_price, alert.take_profit_price
     if stop is not None and stop >= price:
         raise Refused(

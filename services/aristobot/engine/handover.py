@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import CommandEnvelope, PlaceOrder
+from aristobot.contracts.messages import CommandEnvelope, PlaceOrder, ProtectPosition
 from aristobot.contracts.streams import BrokerKey, command_subject
 from aristobot.core.positions import Position
 from aristobot.engine import repository
@@ -24,13 +24,16 @@ def producer_of(key: BrokerKey) -> str:
     return f"engine:{key}"
 
 
-def holding_of(command: PlaceOrder) -> repository.Holding:
+def holding_of(command: PlaceOrder | ProtectPosition) -> repository.Holding:
     """Whose position the command moves."""
     return repository.Holding(command.key, command.symbol, command.holder)
 
 
 async def hand_over(
-    connection: AsyncConnection, command: PlaceOrder, position: Position, at: datetime
+    connection: AsyncConnection,
+    command: PlaceOrder | ProtectPosition,
+    position: Position,
+    at: datetime,
 ) -> None:
     """Save the position as the command leaves it, and enqueue the command."""
     await repository.save_position(connection, holding_of(command), position, at)

@@ -19,14 +19,17 @@ from datetime import UTC, datetime
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import BrokerRecord
 from aristobot.contracts.keys import webhook_id as make_webhook_id
-from aristobot.contracts.messages import WebhookReceived
+from aristobot.contracts.messages import WEBHOOK_HOLDER, WebhookReceived
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.errors import Refused, Retryable
 from aristobot.engine import repository
+from aristobot.engine.adjustment import adjust
 from aristobot.engine.decision import (
+    Adjustable,
     Outcome,
     Tradable,
     Verdict,
+    check_levels,
     decide_order,
     expire,
     judge,
@@ -45,6 +48,9 @@ logger = logging.getLogger(__name__)
 #: After this many unexpected errors, about 20 s, a webhook is recorded as failed, so that it blocks
 #: no other for ever; long enough for a cause outside of us to pass.
 _MAX_FAILURES = 10
+#: How often a MAJ waits for an order's events to be counted; a limit order may rest for days.
+_MAX_WAITS = 15
+_WAIT_SECONDS = 0.2
 
 
 class WebhookWorker:
@@ -80,7 +86,7 @@ class WebhookWorker:
             },
         ):
             try:
-                await self._process(identifier, delivery.sequence, webhook)
+                await self._process(identifier, delivery, webhook)
             except Retryable:
                 raise
             except Exception as error:
@@ -97,17 +103,20 @@ class WebhookWorker:
             del self._failures[delivery.sequence]
             await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
 
-    async def _process(self, identifier: str, sequence: int, webhook: WebhookReceived) -> None:
+    async def _process(self, identifier: str, delivery: Delivery, webhook: WebhookReceived) -> None:
         async with self._database.transaction(self._key.owner) as connection:
             before = await repository.look_back_webhook(connection, self._key, identifier)
         if before.is_recorded:
             return
         verdict = await self._decide(identifier, webhook, before.last_command)
-        await self._commit(identifier, sequence, webhook, verdict)
+        if isinstance(verdict, Adjustable):
+            await self._adjust(identifier, delivery, webhook, verdict)
+        else:
+            await self._commit(identifier, delivery.sequence, webhook, verdict)
 
     async def _decide(
         self, identifier: str, webhook: WebhookReceived, last_command: str | None
-    ) -> Verdict:
+    ) -> Verdict | Adjustable:
         judged = judge(webhook, self._record())
         if isinstance(judged, Verdict):
             return judged
@@ -121,7 +130,51 @@ class WebhookWorker:
             raise
         if _is_over(judged):
             return expire(judged, "the webhooks before it")
-        return decide_order(judged, account, identifier, webhook.received_at)
+        if isinstance(judged, Tradable):
+            return decide_order(judged, account, identifier, webhook.received_at)
+        try:
+            check_levels(judged.alert, account.price)
+        except Refused as refusal:
+            return refuse(judged, refusal)
+        return judged
+
+    async def _adjust(
+        self,
+        identifier: str,
+        delivery: Delivery,
+        webhook: WebhookReceived,
+        adjustable: Adjustable,
+    ) -> None:
+        """Give the position another stop and target, as it stands once its orders are counted."""
+        holding = repository.Holding(self._key, adjustable.symbol, WEBHOOK_HOLDER)
+        async with self._database.transaction(self._key.owner) as connection:
+            position = await repository.lock_position(connection, holding)
+            if position.has_order_under_way and delivery.attempt <= _MAX_WAITS:
+                raise Retryable(
+                    "an order of the position is not counted yet", after_seconds=_WAIT_SECONDS
+                )
+            adjustment = adjust(adjustable, position, identifier, webhook.received_at)
+            verdict = adjustment.verdict
+            if verdict.signal_key is not None and not await repository.claim_signal(
+                connection, self._key.owner, verdict.signal_key, identifier
+            ):
+                verdict = repeat(verdict)
+            recorded = await repository.insert_webhook(
+                connection,
+                key=self._key,
+                webhook_id=identifier,
+                sequence=delivery.sequence,
+                webhook=webhook,
+                verdict=verdict,
+                trace_id=telemetry.current_trace_id(),
+                traceparent=telemetry.current_traceparent(),
+            )
+            is_new = recorded and verdict is adjustment.verdict
+            if is_new and adjustment.command is not None and adjustment.position is not None:
+                await hand_over(
+                    connection, adjustment.command, adjustment.position, webhook.received_at
+                )
+        self._recorded(identifier, verdict)
 
     async def _commit(
         self, identifier: str, sequence: int, webhook: WebhookReceived, verdict: Verdict
@@ -152,12 +205,15 @@ class WebhookWorker:
             span.set_attribute(names.DECISION, verdict.outcome.value)
             if verdict.reason is not None:
                 span.set_attribute(names.REASON, verdict.reason)
+        self._recorded(identifier, verdict)
+
+    def _recorded(self, identifier: str, verdict: Verdict) -> None:
         metrics.WEBHOOKS.labels(outcome=verdict.outcome.value).inc()
         logger.info(
             "webhook recorded",
             extra={
                 "webhook_id": identifier,
-                "broker": str(key),
+                "broker": str(self._key),
                 "outcome": verdict.outcome.value,
                 "code": verdict.code,
                 "client_order_id": verdict.command.client_order_id if verdict.command else None,
@@ -165,5 +221,5 @@ class WebhookWorker:
         )
 
 
-def _is_over(tradable: Tradable) -> bool:
+def _is_over(tradable: Tradable | Adjustable) -> bool:
     return tradable.valid_until is not None and datetime.now(UTC) > tradable.valid_until

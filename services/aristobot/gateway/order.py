@@ -24,6 +24,17 @@ class Anchor(Protection):
 
     moved: Amount = Decimal(0)
 
+    def with_prices_of(self, later: Anchor | None) -> Anchor:
+        """The same with the prices that a later order or command has given the position."""
+        if later is None:
+            return self
+        known = {
+            name: level
+            for name in ("stop_loss", "take_profit")
+            if (level := getattr(later, name)) is not None and level.kind == "price"
+        }
+        return self.model_copy(update=known)
+
     @property
     def stop(self) -> Aim | None:
         return _aim(self.stop_loss)
@@ -58,6 +69,7 @@ class Order:
     traceparent: str | None
     source_id: str
     caused_at: datetime
+    created_at: datetime
     holder: str
     anchor: Anchor | None
     protects: str | None
@@ -93,6 +105,7 @@ class Order:
             traceparent=row["traceparent"],
             source_id=row["source_id"],
             caused_at=row["caused_at"],
+            created_at=row["created_at"],
             holder=row["holder"],
             anchor=Anchor.model_validate(row["protection"]) if row["protection"] else None,
             protects=row["protects"],

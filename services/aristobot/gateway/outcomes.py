@@ -15,12 +15,13 @@ from decimal import Decimal
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aristobot.core.orders import OrderStatus, OrderType, is_final, is_progress
+from aristobot.core.orders import OrderStatus, OrderType, is_final, is_outcome_known, is_progress
 from aristobot.exchanges.port import WOULD_TRIGGER, Fill, HttpCall, OrderReport
 from aristobot.gateway import order_statements as sql
 from aristobot.gateway.order import Order
 from aristobot.gateway.protection_book import ProtectionBook
 from aristobot.gateway.transactions import Transactions
+from aristobot.platform import metrics
 from aristobot.platform.tables import orders
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ class Outcomes:
                 None,
                 at=report.updated_at,
             )
+            if _begins_to_protect(order):
+                waited = (datetime.now(UTC) - order.created_at).total_seconds()
+                metrics.UNPROTECTED_SECONDS.labels(broker=str(self._key)).observe(waited)
             now = Order.of(row) if row is not None else None
             if now is not None and is_final(now.status):
                 await self._protection.order_ended(connection, now)
@@ -197,3 +201,9 @@ class Outcomes:
             for fill in executed
         ]
         await sql.INSERT_FILL.run_many(connection, rows)
+
+
+def _begins_to_protect(order: Order) -> bool:
+    """Whether the exchange now has what it hadn't; a pair counts once, by its stop."""
+    is_first = order.list_id is None or order.request.type is OrderType.STOP_LOSS
+    return order.protects is not None and is_first and not is_outcome_known(order.status)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.keys import client_order_id, protection_id
-from aristobot.contracts.messages import Level, PlaceOrder
+from aristobot.contracts.messages import Level, PlaceOrder, ProtectPosition
 from aristobot.core.errors import Retryable
 from aristobot.core.orders import OrderStatus, OrderType, Side, is_outcome_known
 from aristobot.core.protection import Cover, Uncovered, cover, holding, sellable
@@ -29,6 +31,46 @@ logger = logging.getLogger(__name__)
 
 _ZERO = Decimal(0)
 _ROLES = {"stop": OrderType.STOP_LOSS, "target": OrderType.LIMIT_MAKER, "close": OrderType.MARKET}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What protective orders follow from: an order's end, or a command for them alone.
+
+    `protects`: the command that their position is known by.
+    """
+
+    command_id: str
+    protects: str
+    symbol: str
+    holder: str
+    asked_by: str
+    caused_at: datetime
+    is_exit: bool
+
+    @classmethod
+    def of(cls, order: Order) -> _Cause:
+        return cls(
+            command_id=order.command_id,
+            protects=order.protects or order.command_id,
+            symbol=order.request.symbol,
+            holder=order.holder,
+            asked_by=order.asked_by,
+            caused_at=order.caused_at,
+            is_exit=order.request.side is Side.SELL,
+        )
+
+    @classmethod
+    def of_command(cls, command: ProtectPosition) -> _Cause:
+        return cls(
+            command_id=command.command_id,
+            protects=command.command_id,
+            symbol=command.symbol,
+            holder=command.holder,
+            asked_by=command.asked_by.value,
+            caused_at=command.caused_at,
+            is_exit=False,
+        )
 
 
 class ProtectionBook:
@@ -113,26 +155,57 @@ class ProtectionBook:
         entry = None
         if order.request.side is Side.BUY:
             entry = order.executed_quote / order.executed_quantity
-        await self._plan(connection, order, order.anchor, held, entry)
+        # They may have been replaced while the order rested at the exchange.
+        latest, _, _ = await self._known(connection, order.request.symbol, order.holder)
+        anchor = order.anchor.with_prices_of(latest)
+        await self._plan(connection, _Cause.of(order), anchor, held, entry)
+
+    async def replace(self, command: ProtectPosition) -> None:
+        """Plan another stop and target for all that the holder has; once for each command.
+
+        Raises `Fenced`, and `Retryable` when the database is away.
+        """
+        async with self._tx.writing() as connection:
+            await self._tx.require_lease(connection)
+            rows = await sql.OF_CAUSE.rows(
+                connection,
+                owner=self._key.owner,
+                broker=self._key.broker,
+                protects=command.command_id,
+            )
+            if rows:
+                return
+            _, known, moved = await self._known(connection, command.symbol, command.holder)
+            told = command.protection.held_quantity
+            held = told if known is None else min(told, known)
+            anchor = Anchor(
+                stop_loss=command.protection.stop_loss,
+                take_profit=command.protection.take_profit,
+                held_quantity=held,
+                moved=moved,
+            )
+            await self._plan(connection, _Cause.of_command(command), anchor, held, None)
 
     async def _plan(
         self,
         connection: AsyncConnection,
-        cause: Order,
+        cause: _Cause,
         anchor: Anchor,
         held: Decimal,
         entry: Decimal | None,
     ) -> None:
-        rules = self._rules_of(cause.request.symbol)
+        rules = self._rules_of(cause.symbol)
         wanted: Cover | Uncovered = (
             cover(held, stop=anchor.stop, target=anchor.target, entry_price=entry, rules=rules)
             if rules is not None
-            else Uncovered("no_rules", f"{cause.request.symbol} is not traded any more")
+            else Uncovered("no_rules", f"{cause.symbol} is not traded any more")
         )
-        await self._withdraw_all(connection, cause.request.symbol, cause.holder)
         if isinstance(wanted, Uncovered):
+            if wanted.code in ("nothing_left", "dust"):
+                await self._withdraw_all(connection, cause.symbol, cause.holder)
             await self._say_uncovered(connection, cause, wanted)
             return
+        await self._withdraw_all(connection, cause.symbol, cause.holder)
         is_pair = wanted.stop_price is not None and wanted.target_price is not None
         list_id = client_order_id(protection_id(cause.command_id, "list")) if is_pair else None
         prices = {"stop": wanted.stop_price, "target": wanted.target_price}
@@ -146,10 +219,10 @@ class ProtectionBook:
                 )
 
     async def _say_uncovered(
-        self, connection: AsyncConnection, cause: Order, why: Uncovered
+        self, connection: AsyncConnection, cause: _Cause, why: Uncovered
     ) -> None:
         is_expected = why.code in ("nothing_left", "no_levels") or (
-            why.code == "dust" and cause.request.side is Side.SELL
+            why.code == "dust" and cause.is_exit
         )
         if is_expected:
             return
@@ -175,13 +248,14 @@ class ProtectionBook:
             # Its target has begun to fill. If that is all over by now, the plan comes to nothing;
             # else the rest gets a stop again, in place of a target that stands alone.
             held = await self._held_by(connection, order)
-            await self._plan(connection, order, order.anchor, held, None)
+            await self._plan(connection, _Cause.of(order), order.anchor, held, None)
 
     async def plan_close(self, connection: AsyncConnection, order: Order) -> None:
         """Plan a sale at market in place of a protective order; part of a transaction."""
         if order.anchor is not None and order.request.quantity is not None:
             quantity = order.request.quantity - order.executed_quantity
-            await self._insert(connection, order, "close", quantity, order.anchor, None, None)
+            cause = _Cause.of(order)
+            await self._insert(connection, cause, "close", quantity, order.anchor, None, None)
 
     async def plan_stop_alone(self, connection: AsyncConnection, order: Order) -> None:
         """Plan the stop of a refused pair without its target: that may be all that was wrong."""
@@ -189,12 +263,12 @@ class ProtectionBook:
         if order.list_id is None or stop is None or quantity is None or order.anchor is None:
             return
         anchor = order.anchor.model_copy(update={"take_profit": None})
-        await self._insert(connection, order, "stop", quantity, anchor, stop, None)
+        await self._insert(connection, _Cause.of(order), "stop", quantity, anchor, stop, None)
 
     async def _insert(
         self,
         connection: AsyncConnection,
-        cause: Order,
+        cause: _Cause,
         role: str,
         quantity: Decimal,
         anchor: Anchor,
@@ -204,7 +278,7 @@ class ProtectionBook:
         command_id = protection_id(cause.command_id, role)
         await sql.INSERT_PLAN.run(
             connection,
-            **self._of(cause.request.symbol, cause.holder),
+            **self._of(cause.symbol, cause.holder),
             command_id=command_id,
             client_order_id=client_order_id(command_id),
             side=Side.SELL.value,
@@ -220,7 +294,7 @@ class ProtectionBook:
             trace_id=telemetry.current_trace_id(),
             traceparent=telemetry.current_traceparent(),
             protection=anchor.model_dump(mode="json", exclude_none=True),
-            protects=cause.protects or cause.command_id,
+            protects=cause.protects,
             stop_price=price if role == "stop" else None,
             list_id=list_id,
         )

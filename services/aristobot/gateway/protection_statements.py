@@ -99,6 +99,14 @@ LOCKED_PLAN = Statement(
     .with_for_update()
 )
 
+OF_CAUSE = Statement(
+    select(orders.c.command_id).where(
+        orders.c.owner == bindparam("owner"),
+        orders.c.broker == bindparam("broker"),
+        orders.c.protects == bindparam("protects"),
+    )
+)
+
 LET_GO = Statement(
     update(orders)
     .where(orders.c.command_id == bindparam("id"), _IS_PLANNED)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import WEBHOOK_HOLDER, PlaceOrder
+from aristobot.contracts.messages import WEBHOOK_HOLDER, PlaceOrder, ProtectPosition
 from aristobot.core.errors import Fenced, Refused, Retryable
 from aristobot.core.orders import OrderStatus, is_final
 from aristobot.core.sizing import size_market_sell
@@ -127,6 +127,11 @@ class Protector:
                 self._resolver.placed(order.command_id, order.request.type)
             else:
                 self._resolver.schedule(order.command_id, look_after)
+
+    async def replace(self, command: ProtectPosition) -> None:
+        """Give the position another stop and target, once those it has are cancelled."""
+        async with self._positions[command.symbol, command.holder]:
+            await self._protection.replace(command)
 
     async def sell(self, command: PlaceOrder) -> float | None:
         """Carry out a sale; returns and raises as `Sender.place` does.

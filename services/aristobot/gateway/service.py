@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import CommandEnvelope, PlaceOrder
+from aristobot.contracts.messages import CancelOrder, CommandEnvelope, PlaceOrder, ProtectPosition
 from aristobot.contracts.streams import (
     ORDER_EVENTS,
     ORDERS,
@@ -136,23 +136,31 @@ class Gateway:
             {
                 names.NATS_DELIVERY_COUNT: delivery.attempt,
                 names.BROKER: str(self._key),
-                names.CLIENT_ORDER_ID: command.client_order_id,
+                names.COMMAND_ID: command.command_id,
             },
-        ):
-            if not isinstance(command, PlaceOrder):
-                await self._sender.cancel(command)
-                return
-            self._resolver.busy.add(command.command_id)
-            try:
-                sells = command.side is Side.SELL
-                place = self._protector.sell if sells else self._sender.place
-                look_after = await place(command)
-            finally:
-                self._resolver.busy.discard(command.command_id)
-            if look_after is None:
-                self._resolver.placed(command.command_id, command.type)
-            else:
-                self._resolver.schedule(command.command_id, look_after)
+        ) as span:
+            match command:
+                case PlaceOrder():
+                    span.set_attribute(names.CLIENT_ORDER_ID, command.client_order_id)
+                    await self._place(command)
+                case CancelOrder():
+                    span.set_attribute(names.CLIENT_ORDER_ID, command.client_order_id)
+                    await self._sender.cancel(command)
+                case ProtectPosition():
+                    await self._protector.replace(command)
+
+    async def _place(self, command: PlaceOrder) -> None:
+        self._resolver.busy.add(command.command_id)
+        try:
+            sells = command.side is Side.SELL
+            place = self._protector.sell if sells else self._sender.place
+            look_after = await place(command)
+        finally:
+            self._resolver.busy.discard(command.command_id)
+        if look_after is None:
+            self._resolver.placed(command.command_id, command.type)
+        else:
+            self._resolver.schedule(command.command_id, look_after)
 
     async def _publish_events(self) -> None:
         while True:

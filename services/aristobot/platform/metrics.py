@@ -51,6 +51,13 @@ WEBHOOK_DUPLICATES = Counter(
     "Re-sent copies that the stream already had.",
     registry=REGISTRY,
 )
+UNPROTECTED_SECONDS = Histogram(
+    "aristobot_position_unprotected_seconds",
+    "From the end of an entry (or exit) to the exchange's word that its stop or target is there.",
+    ["broker"],
+    buckets=_ORDER_BUCKETS,
+    registry=REGISTRY,
+)
 SIGNAL_TO_ORDER_SECONDS = Histogram(
     "aristobot_signal_to_order_seconds",
     "From receiving a signal to the exchange's acceptance of its order.",

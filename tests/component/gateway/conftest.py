@@ -23,6 +23,7 @@ from aristobot.contracts.messages import (
     OrderEvent,
     PlaceOrder,
     Protection,
+    ProtectPosition,
     QueryEnvelope,
     QueryReply,
     SizingQuery,
@@ -51,6 +52,7 @@ HOLDER = strategy_holder("ema")
 FINAL = {"filled", "cancelled", "rejected", "expired"}
 Row = dict[str, Any]
 _Found = TypeVar("_Found")
+Command = TypeVar("Command", PlaceOrder, ProtectPosition)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +161,21 @@ class Desk:
             protection=protection,
         )
 
-    async def send(self, command: PlaceOrder) -> PlaceOrder:
+    async def replace(self, protection: Protection) -> ProtectPosition:
+        """Ask for another stop and target."""
+        command = ProtectPosition(
+            command_id=secrets.token_hex(16),
+            owner=self.key.owner,
+            broker=self.key.broker,
+            symbol=SYMBOL,
+            holder=HOLDER,
+            protection=protection,
+            asked_by=AskedBy.WEBHOOK,
+            caused_at=datetime.now(UTC),
+        )
+        return await self.send(command)
+
+    async def send(self, command: Command) -> Command:
         await self.bus.publish(
             ORDERS,
             command_subject(self.key),
@@ -196,7 +212,7 @@ class Desk:
 
         return await eventually(look, what="the order's end")
 
-    async def protected(self, command: PlaceOrder, count: int = 2) -> list[Row]:
+    async def protected(self, command: PlaceOrder | ProtectPosition, count: int = 2) -> list[Row]:
         """What protects the command's position at the exchange, once it is there."""
 
         async def look() -> list[Row] | None:

@@ -167,6 +167,34 @@ async def test_second_entry_is_protected_together_with_the_first(desk: Desk) -> 
     await desk.assert_books_agree()
 
 
+async def test_other_levels_replace_those_in_force(desk: Desk) -> None:
+    entry = await desk.buy("0.1", levels("0.02", "0.04"))
+    command = await desk.replace(levels("47000", "54000", "0.0999"))
+    new = await desk.protected(command)
+    assert prices(new) == [47000, 54000]
+    assert {r["quantity"] for r in new} == {Decimal("0.0999")}
+    old = [r for r in await desk.rows() if r["protects"] == entry.command_id]
+    assert [r["status"] for r in old] == ["cancelled"] * 2
+    # They hold for what a later sale leaves, too.
+    sale = await desk.send(desk.command(Side.SELL, quantity="0.04"))
+    assert prices(await desk.protected(sale)) == [47000, 54000]
+    await desk.assert_books_agree()
+
+
+async def test_other_levels_for_nothing_change_nothing(desk: Desk) -> None:
+    """A stop was hit meanwhile, and whoever asks doesn't know of it yet."""
+    await desk.buy("0.1", levels("0.02", "0.04"))
+    await desk.price("48000")
+    await eventually(lambda: closed(desk))
+    await desk.assert_books_agree()
+    await desk.replace(levels("40000", "54000", "0.0999"))
+    sale = await desk.send(
+        desk.command(Side.SELL, quantity="0.0999", protection=levels("40000", "54000", "0.0999"))
+    )
+    assert (await desk.ended(sale))["code"] == "already_closed"
+    assert len(await desk.at_exchange()) == 3
+
+
 async def test_rejected_second_entry_leaves_the_first_alone(desk: Desk) -> None:
     first = await desk.buy("0.1", levels("0.02", "0.04"))
     second = await desk.send(

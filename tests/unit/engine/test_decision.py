@@ -92,7 +92,7 @@ def test_the_trading_mode_is_obeyed(mode: TradingMode) -> None:
         (_webhook(b"\xff\xfe"), Outcome.REJECTED, "unreadable"),
         (_webhook(b"hello"), Outcome.REJECTED, "unreadable"),
         (_alert("PING"), Outcome.PROCESSED, None),
-        (_alert("MAJ", stop_loss_price="1"), Outcome.REJECTED, "not_supported"),
+        (_alert("MAJ"), Outcome.REJECTED, "no_protection"),
         (_alert("Nonsense"), Outcome.REJECTED, "unknown_action"),
         (_alert(percent="101"), Outcome.REJECTED, "bad_percent"),
         (_alert(percent="-1"), Outcome.REJECTED, "bad_percent"),
