@@ -51,6 +51,8 @@ async def _measure(section: Section, *, counts: tuple[int, ...], quick: bool) ->
             ours, theirs = ((b - a) / len(times) * 1000 for a, b in zip(before, used, strict=True))
             note = f"its host {ours:.2f}; whatever else the machine does"
             section.add(f"{_who(count)}: processor time of each", theirs, "ms", note=note)
+            if count == 1:
+                await _beside_loops(section, zygote, strategies, rounds)
     finally:
         await zygote.close()
 
@@ -79,6 +81,26 @@ async def _decide(strategies: list[SealedStrategy], rounds: int) -> list[float]:
         asked = time.perf_counter()
         await asyncio.gather(*(one(strategy, place, asked) for strategy in strategies))
     return times
+
+
+async def _beside_loops(
+    section: Section, zygote: Zygote, strategies: list[SealedStrategy], rounds: int
+) -> None:
+    """The same while two others never come to an end, as long as their time lasts."""
+    loops = [await zygote.spawn(_LIMITS) for _ in range(2)]
+    tasks = []
+    for loop in loops:
+        await loop.load(_EXAMPLE.read_text().replace("return False", "while True: pass"))
+        tasks.append(asyncio.create_task(loop.decide(sample_candles(1)[0], _FLAT)))
+    times = await _decide(strategies, rounds)
+    still = sum(not task.done() for task in tasks)
+    for loop in loops:
+        await loop.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    note = f"{still} of 2 endless loops ran all the while"
+    section.add("1 strategy beside endless loops: p50", percentile(times, 0.5), "ms", note=note)
+    section.add("1 strategy beside endless loops: p99", percentile(times, 0.99), "ms")
+    section.raw["beside_loops_ms"] = times
 
 
 def _add(
