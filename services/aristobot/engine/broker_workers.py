@@ -74,8 +74,10 @@ class BrokerWorkers:
                 for key in (self._wanted or frozenset()) | left_behind:
                     running = self._workers.get(key)
                     if running is None or running.done():
-                        name = f"{self._queue.consumer(key)}"
-                        self._workers[key] = tasks.create_task(self._work(key), name=name)
+                        name = self._queue.consumer(key)
+                        self._workers[key] = task = tasks.create_task(self._work(key), name=name)
+                        # Its broker may have come back while it was ending.
+                        task.add_done_callback(lambda _: self._changed.set())
                 left_behind = frozenset()
                 await self._changed.wait()
 

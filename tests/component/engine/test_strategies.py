@@ -180,6 +180,9 @@ async def test_a_deleted_brokers_consumers_are_removed(trading: Trading) -> None
     await eventually(are_there, what="both consumers")
     await trading.know(brokers=())
     await eventually(are_gone, what="both consumers gone")
+    await trading.know(trading.strategy)  # and it comes back
+    await trading.publish(trading.decision(Side.BUY))
+    await trading.until("open")
 
 
 async def test_another_strategy_of_the_same_broker_has_a_position_of_its_own(
