@@ -153,6 +153,19 @@ class Scene:
 
         return asyncio.run(work())
 
+    def published_count(self) -> int:
+        """How many candles the stream holds."""
+
+        async def work() -> int:
+            client = await nats.connect(self.nats_url)
+            try:
+                info = await client.jetstream().stream_info(CANDLES.name)
+                return int(info.state.messages)
+            finally:
+                await client.close()
+
+        return asyncio.run(work())
+
     def published(self) -> list[ClosedCandle]:
         """Everything that the stream CANDLES holds, in its order."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
+from collections.abc import Iterator
 from datetime import datetime
 
+import psutil
 import pytest
 
 from tests.component.heartbeat.audit import (
@@ -43,8 +46,8 @@ def _torment(scene: Scene, *, seed: int, candles: int, pause: tuple[float, float
     return kills
 
 
-def _settled(scene: Scene) -> datetime:
-    """Wait until both replicas are connected, coherent and without gaps; the market's time then."""
+def _settled(scene: Scene, replicas: tuple[str, ...]) -> datetime:
+    """Wait until they are connected, coherent and without gaps; the market's time then."""
 
     def look() -> datetime | None:
         rows = scene.rows(
@@ -63,17 +66,17 @@ def _settled(scene: Scene) -> datetime:
             and not row["open_gaps"]
             and not row["unfilled"]
         ]
-        return min(row["market_time"] for row in fine) if len(fine) == len(REPLICAS) else None
+        return min(row["market_time"] for row in fine) if len(fine) == len(replicas) else None
 
     return eventually(look, seconds=120, what="coherent heartbeats without gaps")
 
 
-def _judge(scene: Scene) -> int:
+def _judge(scene: Scene, replicas: tuple[str, ...] = REPLICAS) -> int:
     """Stop the replicas in order and look at all that was told and stored; how many candles."""
     # What is judged is the candles and not how fast a busy machine is at the end.
-    scene.market_speed(1)
-    until = _settled(scene)
-    for replica in REPLICAS:
+    scene.market_speed(20)
+    until = _settled(scene, replicas)
+    for replica in replicas:
         assert scene.stop(replica) == 0
     published = scene.published()
     found = by_key(published)
@@ -93,12 +96,46 @@ def _judge(scene: Scene) -> int:
 @pytest.mark.timeout(300)
 def test_replicas_killed_at_random_leave_no_gap_and_no_double(scene: Scene) -> None:
     scene.start_market("--speed", "240", "--tick", "0.05")
-    kills = _torment(scene, seed=4, candles=400, pause=(1.0, 2.5))
-    assert kills >= 4
-    assert _judge(scene) >= 400
+    kills = _torment(scene, seed=4, candles=300, pause=(1.0, 2.5))
+    assert kills >= 3
+    assert _judge(scene) >= 300
     runs = scene.rows("SELECT replica, stopped_at FROM heartbeat_runs")
     ended = [row["replica"] for row in runs if row["stopped_at"] is not None]
     assert sorted(ended) == sorted(REPLICAS), "a killed replica has no end, a stopped one has"
+
+
+@contextlib.contextmanager
+def _frozen(name: str) -> Iterator[None]:
+    """This test's processes of that name answer nothing meanwhile."""
+    family = [p for p in psutil.Process().children(recursive=True) if p.name().startswith(name)]
+    assert family
+    for process in family:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@pytest.mark.timeout(300)
+def test_signals_need_no_database_and_nothing_is_lost_while_the_bus_is_away(scene: Scene) -> None:
+    scene.start_market("--speed", "120", "--tick", "0.05")
+    scene.start_heartbeat("heartbeat-a", *SYMBOLS)
+    eventually(lambda: _count(scene) > 20, seconds=90, what="the first candles")
+    with _frozen("postgres"):
+        before = scene.published_count()
+        eventually(
+            lambda: scene.published_count() > before + 40, seconds=60, what="signals without it"
+        )
+    with _frozen("nats-server"):
+        time.sleep(3.0)  # longer than an acknowledgement is waited for
+    before = scene.published_count()
+    eventually(lambda: scene.published_count() > before + 40, seconds=60, what="signals again")
+    assert _judge(scene, ("heartbeat-a",)) > 80
+    gaps = scene.rows("SELECT cause FROM heartbeat_gaps")
+    assert {gap["cause"] for gap in gaps} == {"the heartbeat started"}, "it never lost the market"
 
 
 @pytest.mark.chaos
