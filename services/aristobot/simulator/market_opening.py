@@ -24,7 +24,8 @@ def open_market(settings: SimulatorSettings, clock: Clock) -> Market:
         dict(PAIRS),
         seed=settings.seed,
         tick_seconds=settings.tick_seconds,
-        now_ms=clock.machine_ms() if begins is None else begins - begins % MINUTE_MS,
+        # A moment before the recording's first minute, which is then played whole.
+        now_ms=clock.machine_ms() if begins is None else begins - begins % MINUTE_MS - 1,
         speed=settings.speed,
         recordings=recordings,
     )

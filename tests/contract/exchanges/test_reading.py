@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
+from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 from aristobot.core.orders import Side
 from aristobot.exchanges.port import ExchangeRefused
@@ -77,3 +79,24 @@ async def test_tc_r07_wrong_credentials(make_desk: MakeDesk, wrong: str) -> None
     with pytest.raises(ExchangeRefused) as caught:
         await desk.place(desk.order(Side.BUY, quote="20"))
     assert caught.value.code == desk.venue.refusals[wrong]
+
+
+@pytest.mark.parametrize("timeframe", Timeframe)
+async def test_tc_r10_candles_are_closed_and_without_a_hole(
+    desk: Desk, timeframe: Timeframe
+) -> None:
+    found = await desk.client.candles(desk.venue.symbol, timeframe, limit=20)
+    assert len(found) == 20
+    assert all(candle.timeframe is timeframe for candle in found)
+    assert all(a.close_time == b.open_time for a, b in pairwise(found))
+    assert found[0].open_time == timeframe.open_of(found[0].open_time)
+    now = datetime.fromtimestamp(desk.client.now_ms() / 1000, UTC)
+    assert now - timeframe.length * 2 <= found[-1].close_time <= now + timedelta(seconds=1)
+    start, end = found[3].open_time, found[9].open_time
+    again = await desk.client.candles(desk.venue.symbol, timeframe, start=start, end=end)
+    assert again == found[3:9]
+
+
+async def test_tc_r11_candles_of_an_unknown_symbol_are_refused(desk: Desk) -> None:
+    with pytest.raises(Misconfigured):
+        await desk.client.candles("NONSENSEUSDT", Timeframe.M1)
