@@ -48,6 +48,11 @@ def at(platform: Platform, stop: str, target: str) -> dict[str, dict[str, Any]]:
     return eventually(look, seconds=20, what=f"a stop at {stop} and a target at {target}")
 
 
+def is_flat(platform: Platform) -> bool:
+    rows = platform.rows("SELECT state FROM positions WHERE broker = $1", BROKER)
+    return [row["state"] for row in rows] == ["flat"]
+
+
 def test_the_life_of_an_alerts_stop_and_target(platform: Platform) -> None:
     platform.apply(broker(BROKER))
     wait_until_ready(platform, BROKER)
@@ -74,7 +79,12 @@ def test_the_life_of_an_alerts_stop_and_target(platform: Platform) -> None:
     sold = send(platform, "sell", "SellMarket", PourCent="100")
     assert outcome(platform, sold) == ("ordered", None)
     eventually(lambda: not open_orders(platform), what="no order being left open")
-    position = next(
-        row for row in platform.json("position", "list", "--json") if row["broker"] == BROKER
-    )
-    assert position["state"] == "flat"
+    eventually(lambda: is_flat(platform), what="the flat position")
+
+    again = send(platform, "again", "BuyMarket", PourCent="10", PrixSL="2.0", PrixTP="4.4")
+    assert outcome(platform, again) == ("ordered", None)
+    at(platform, "2.0", "4.4")
+    assert not is_flat(platform)
+    set_price(platform, "XRPUSDT", "1.9")
+    eventually(lambda: is_flat(platform), what="the position that its stop has closed")
+    assert not open_orders(platform)

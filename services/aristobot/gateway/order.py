@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,12 +17,14 @@ from aristobot.exchanges.port import OrderRequest
 
 
 class Anchor(Protection):
-    """A holder's stop and target, and what it held when `moved` was the sum of its orders so far.
+    """A holder's stop and target, and what it held when `moved` was the sum of its orders.
 
-    What is held at any later time follows from the orders alone (`core.protection.holding`).
+    Of those made at `since` or later; older ones were over by then. What is held at any later time
+    follows from the orders alone (`core.protection.holding`).
     """
 
     moved: Amount = Decimal(0)
+    since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def with_prices_of(self, later: Anchor | None) -> Anchor:
         """The same with the prices that a later order or command has given the position."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.keys import client_order_id, protection_id
-from aristobot.contracts.messages import Level, PlaceOrder, ProtectPosition
+from aristobot.contracts.messages import Level, PlaceOrder, Protection, ProtectPosition
 from aristobot.core.errors import Retryable
 from aristobot.core.orders import OrderStatus, OrderType, Side, is_outcome_known
 from aristobot.core.protection import Cover, Uncovered, cover, holding, sellable
@@ -30,6 +30,8 @@ from aristobot.platform import telemetry
 logger = logging.getLogger(__name__)
 
 _ZERO = Decimal(0)
+#: Orders are summed up anew from about here, so that the sum stays short.
+_SUM_AT_MOST = timedelta(minutes=10)
 _ROLES = {"stop": OrderType.STOP_LOSS, "target": OrderType.LIMIT_MAKER, "close": OrderType.MARKET}
 
 
@@ -90,7 +92,7 @@ class ProtectionBook:
         the lesser of the two amounts is what is held. A sale that names no levels keeps those
         that are in force.
         """
-        latest, known, moved = await self._known(connection, command.symbol, command.holder)
+        latest, known = await self._known(connection, command.symbol, command.holder)
         asked = command.protection
         if asked is None:
             if command.side is Side.BUY or latest is None or known is None:
@@ -103,33 +105,54 @@ class ProtectionBook:
                     "take_profit": _in_force(asked.take_profit, latest.take_profit),
                 }
             )
-        held = asked.held_quantity if known is None else min(asked.held_quantity, known)
+        return await self._anchored(connection, command, asked, latest, known)
+
+    async def _anchored(
+        self,
+        connection: AsyncConnection,
+        command: PlaceOrder | ProtectPosition,
+        asked: Protection,
+        latest: Anchor | None,
+        known: Decimal | None,
+    ) -> Anchor:
+        symbol, holder = command.symbol, command.holder
+        if latest is not None and datetime.now(UTC) - latest.since < _SUM_AT_MOST:
+            since = latest.since
+        else:
+            since = await sql.SINCE.value(connection, **self._of(symbol, holder))
+        told = asked.held_quantity
         return Anchor(
             stop_loss=asked.stop_loss,
             take_profit=asked.take_profit,
-            held_quantity=held,
-            moved=moved,
+            held_quantity=told if known is None else min(told, known),
+            moved=await self._moved(connection, symbol, holder, since),
+            since=since,
         )
 
     async def held(self, symbol: str, holder: str) -> Decimal | None:
         """What the holder has by its orders' own account; None if that was never told."""
         async with self._tx.reading() as connection:
-            _, known, _ = await self._known(connection, symbol, holder)
+            _, known = await self._known(connection, symbol, holder)
         return known
 
     async def _known(
         self, connection: AsyncConnection, symbol: str, holder: str
-    ) -> tuple[Anchor | None, Decimal | None, Decimal]:
-        moved = await self._moved(connection, symbol, holder)
+    ) -> tuple[Anchor | None, Decimal | None]:
         found = await sql.LATEST_ANCHOR.value(connection, **self._of(symbol, holder))
         if not found:
-            return None, None, moved
+            return None, None
         latest = Anchor.model_validate(found)
-        return latest, holding(latest.held_quantity, latest.moved, moved), moved
+        moved = await self._moved(connection, symbol, holder, latest.since)
+        return latest, holding(latest.held_quantity, latest.moved, moved)
 
-    async def _moved(self, connection: AsyncConnection, symbol: str, holder: str) -> Decimal:
+    async def _moved(
+        self, connection: AsyncConnection, symbol: str, holder: str, since: datetime
+    ) -> Decimal:
         moved: Decimal = await sql.MOVED.value(
-            connection, **self._of(symbol, holder), base=self._tx.base_of.get(symbol)
+            connection,
+            **self._of(symbol, holder),
+            base=self._tx.base_of.get(symbol),
+            since=since,
         )
         return moved
 
@@ -156,7 +179,7 @@ class ProtectionBook:
         if order.request.side is Side.BUY:
             entry = order.executed_quote / order.executed_quantity
         # They may have been replaced while the order rested at the exchange.
-        latest, _, _ = await self._known(connection, order.request.symbol, order.holder)
+        latest, _ = await self._known(connection, order.request.symbol, order.holder)
         anchor = order.anchor.with_prices_of(latest)
         await self._plan(connection, _Cause.of(order), anchor, held, entry)
 
@@ -175,15 +198,9 @@ class ProtectionBook:
             )
             if rows:
                 return
-            _, known, moved = await self._known(connection, command.symbol, command.holder)
-            told = command.protection.held_quantity
-            held = told if known is None else min(told, known)
-            anchor = Anchor(
-                stop_loss=command.protection.stop_loss,
-                take_profit=command.protection.take_profit,
-                held_quantity=held,
-                moved=moved,
-            )
+            latest, known = await self._known(connection, command.symbol, command.holder)
+            anchor = await self._anchored(connection, command, command.protection, latest, known)
+            held = anchor.held_quantity
             await self._plan(connection, _Cause.of_command(command), anchor, held, None)
 
     async def _plan(
@@ -380,7 +397,8 @@ class ProtectionBook:
         anchor = order.anchor
         if anchor is None:
             return _ZERO
-        moved = await self._moved(connection, order.request.symbol, order.holder)
+        symbol, holder = order.request.symbol, order.holder
+        moved = await self._moved(connection, symbol, holder, anchor.since)
         return holding(anchor.held_quantity, anchor.moved, moved)
 
     async def withdraw(self, symbol: str, holder: str) -> None:

@@ -21,7 +21,9 @@ _OF_HOLDER = and_(
     orders.c.holder == bindparam("holder"),
 )
 
-#: What all orders of a holder have moved: bought, less fees taken in `base`, less sold.
+_IS_RECENT = orders.c.created_at >= bindparam("since")
+
+#: What a holder's orders have moved: bought, less fees taken in `base`, less sold.
 MOVED = Statement(
     select(
         select(
@@ -35,7 +37,7 @@ MOVED = Statement(
                 0,
             )
         )
-        .where(_OF_HOLDER)
+        .where(_OF_HOLDER, _IS_RECENT)
         .scalar_subquery()
         - select(func.coalesce(func.sum(fills.c.fee), 0))
         .select_from(
@@ -50,11 +52,23 @@ MOVED = Statement(
         )
         .where(
             _OF_HOLDER,
+            _IS_RECENT,
             orders.c.side == Side.BUY.value,
             fills.c.fee_asset == bindparam("base"),
         )
         .scalar_subquery()
     )
+)
+
+#: When the oldest order was made that can still move anything. A minute before now at the latest:
+#: a transaction that is under way may make one that began before this.
+SINCE = Statement(
+    select(
+        func.least(
+            func.coalesce(func.min(orders.c.created_at), func.now()),
+            func.now() - text("interval '1 minute'"),
+        )
+    ).where(_OF_HOLDER, _IS_OPEN)
 )
 
 LATEST_ANCHOR = Statement(
