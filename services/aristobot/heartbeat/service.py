@@ -61,7 +61,7 @@ class Heartbeat:
         stream: MarketStream,
     ) -> None:
         self._market = market
-        self._default_symbols = frozenset(symbols)
+        self._default_symbols = self._wanted = frozenset(symbols)
         self._bus = bus
         self._store = store
         self._stream = stream
@@ -97,7 +97,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._stream.follow(self._default_symbols)
+        self._stream.follow(self._wanted)
         async with asyncio.TaskGroup() as tasks:
             for work, name in (
                 (self._strategies.run(), "strategies"),
@@ -162,6 +162,7 @@ class Heartbeat:
     def _connected(self, symbols: frozenset[str]) -> None:
         logger.info("following", extra={"symbols": sorted(symbols)})
         self._is_connected = True
+        symbols &= self._wanted  # one may have been given up since the exchange confirmed it
         new = symbols - self._ledgers.keys()
         self._starting |= new
         for symbol in new:
@@ -245,6 +246,7 @@ class Heartbeat:
         except Misconfigured:
             logger.exception("too many symbols: those followed so far are kept")
             return
+        self._wanted = wanted
         for symbol in self._ledgers.keys() - wanted:
             logger.info("no longer following", extra={"symbol": symbol})
             self._builder.forget(symbol)

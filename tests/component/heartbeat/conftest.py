@@ -25,10 +25,11 @@ import nats
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from aristobot.contracts.directory import BrokerRecord
+from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
 from aristobot.contracts.messages import ClosedCandle
 from aristobot.contracts.resources import TradingMode
-from aristobot.contracts.streams import BROKERS_BUCKET, CANDLES
+from aristobot.contracts.streams import BROKERS_BUCKET, CANDLES, STRATEGIES_BUCKET
+from aristobot.core.candles import Timeframe
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
 from tests.harness.servers import free_port, nats_server, postgres_server
@@ -113,6 +114,29 @@ class Scene:
         async def work() -> None:
             bus = await Bus.connect(self.nats_url, name="test", timeout_seconds=20)
             await Bucket(bus, BROKERS_BUCKET).make_equal({str(record.key): record.encode()})
+            await bus.close()
+
+        asyncio.run(work())
+
+    def activate_strategy(self, symbol: str) -> None:
+        """Let there be an active strategy on `symbol` of this market."""
+        record = ActiveStrategyRecord(
+            owner="demo",
+            name="following",
+            uid="1",
+            generation=1,
+            broker="demo",
+            market=MARKET,
+            symbol=symbol,
+            timeframe=Timeframe.M1,
+            strategy="any",
+            code="",
+        )
+
+        async def work() -> None:
+            bus = await Bus.connect(self.nats_url, name="test", timeout_seconds=20)
+            key = f"{record.owner}.{record.name}"
+            await Bucket(bus, STRATEGIES_BUCKET).make_equal({key: record.encode()})
             await bus.close()
 
         asyncio.run(work())

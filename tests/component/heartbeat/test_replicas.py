@@ -122,8 +122,12 @@ def _frozen(name: str) -> Iterator[None]:
 @pytest.mark.timeout(300)
 def test_signals_need_no_database_and_nothing_is_lost_while_the_bus_is_away(scene: Scene) -> None:
     scene.start_market("--speed", "120", "--tick", "0.05")
-    scene.start_heartbeat("heartbeat-a", *SYMBOLS)
+    # One symbol is followed for a strategy's sake alone, which comes while the heartbeat runs.
+    scene.start_heartbeat("heartbeat-a", *SYMBOLS[:-1])
     eventually(lambda: _count(scene) > 20, seconds=90, what="the first candles")
+    scene.activate_strategy(SYMBOLS[-1])
+    of_strategy = "SELECT 1 FROM candles WHERE symbol = $1"
+    eventually(lambda: scene.rows(of_strategy, SYMBOLS[-1]), seconds=60, what="its symbol")
     with _frozen("postgres"):
         before = scene.published_count()
         eventually(
