@@ -20,7 +20,7 @@ from aristobot.core.candles import Timeframe
 
 SYMBOL = "XRPETH"
 _HERE = Path(__file__).resolve().parents[1]
-_PLACES = (_HERE.parent / "shared" / "data", Path("/work/shared/data"))
+_PLACES = (_HERE.parent / "shared" / "data", _HERE.parents[1] / "shared" / "data")
 FOLDER = next((place for place in _PLACES if place.is_dir()), None)
 TRADES_FILE = "xrp_eth-trades-2019-10.csv.gz"
 needs_recording = pytest.mark.skipif(FOLDER is None, reason="no recorded market in ../shared/data")
