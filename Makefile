@@ -39,7 +39,7 @@ up: $(VENV)/.runs compile  ## Install, then start the platform here; ARGS="--det
 	@exec $(BIN)/aristobot up $(ARGS)
 
 test: $(VENV)/.develops compile  ## Install, then run all tests that need no cluster and no browser.
-	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.develops  ## Style, types, import layers, module sizes.
 	$(BIN)/ruff check .
