@@ -27,5 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(path: str) -> int:
-    matching = (n for n, first in enumerate(_FIRST) if path == first or path.startswith(f"{first}/"))
-    return next(matching, len(_FIRST))
+    # The slash keeps `fault` from being taken for the beginning of another folder's name.
+    return next(
+        (n for n, first in enumerate(_FIRST) if f"{path}/".startswith(f"{first}/")), len(_FIRST)
+    )
