@@ -363,13 +363,6 @@ MEANINGLESS = (
     _refused("limit order at 0", "no_price", Action="SellLimit", Prix=0),
     _refused("limit order far away", "too_small", Action="BuyLimit", Prix="0.01", PourCent="0.01"),
     _refused("selling what isn't held", "nothing_held", Action="SellMarket", Symbol="DOGEUSDT"),
-    Case(
-        "update of stops without a position",
-        lambda door: door.alert(alert("update", Action="MAJ", PrixSL=90000)),
-        200,
-        "processed",
-        "no_position",
-    ),
     _refused("unknown interval", "bad_interval", Interval="5 minutes"),
     _refused("unknown bar time", "bad_bar_time", BarTime="yesterday"),
     _refused("bar time out of range", "bad_bar_time", BarTime="9" * 30),

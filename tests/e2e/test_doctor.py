@@ -63,11 +63,13 @@ def test_all_is_well_on_a_sound_platform(patient: Platform) -> None:
     assert "WRONG" not in patient.run("doctor").stdout
 
 
+@pytest.mark.chaos
 def test_a_hanging_exchange_is_named(patient: Platform) -> None:
     with _frozen(patient, "simulator"):
         _names_only(patient, "exchange of demo.demo")
 
 
+@pytest.mark.chaos
 def test_a_hanging_gateway_is_named(patient: Platform) -> None:
     with _frozen(patient, "gateway-demo.demo"):
         _names_only(patient, "exchange of demo.demo")
@@ -78,6 +80,7 @@ def test_a_hanging_message_server_is_named(patient: Platform) -> None:
         _names_only(patient, "nats")
 
 
+@pytest.mark.chaos
 def test_a_hanging_database_is_named(patient: Platform) -> None:
     with _frozen(patient, "postgres"):
         _names_only(patient, "database")

@@ -117,16 +117,3 @@ def test_what_is_not_there_is_said_in_one_sentence(
 
 def test_the_data_folder_is_for_its_user_alone(looking: Platform) -> None:
     assert looking.data.stat().st_mode & 0o777 == 0o700
-
-
-def test_both_heartbeats_of_the_market_are_shown(looking: Platform) -> None:
-    def look() -> list[dict[str, object]]:
-        rows = looking.json("heartbeat-status", "--json")
-        fine = [row for row in rows if row["state"] == "active" and row["last_message_at"]]
-        return fine if len(fine) == 2 else []
-
-    rows = eventually(look, what="two active heartbeats")
-    assert [row["replica"] for row in rows] == ["heartbeat-a", "heartbeat-b"]
-    assert {row["market"] for row in rows} == {"binance-simulator"}
-    assert all(row["coherent"] and row["symbols"] >= 2 for row in rows)
-    assert "heartbeat-a" in looking.run("heartbeat-status").stdout

@@ -59,6 +59,19 @@ def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
 
 
+def test_both_heartbeats_of_the_market_are_shown(fast: Platform) -> None:
+    def look() -> list[dict[str, object]]:
+        rows = fast.json("heartbeat-status", "--json")
+        fine = [row for row in rows if row["state"] == "active" and row["last_message_at"]]
+        return fine if len(fine) == 2 else []
+
+    rows = eventually(look, what="two active heartbeats")
+    assert [row["replica"] for row in rows] == ["heartbeat-a", "heartbeat-b"]
+    assert {row["market"] for row in rows} == {"binance-simulator"}
+    assert all(row["coherent"] and row["symbols"] >= 2 for row in rows)
+    assert "heartbeat-a" in fast.run("heartbeat-status").stdout
+
+
 def _orders(platform: Platform) -> list[dict[str, Any]]:
     return [order for order in platform.orders() if order["broker"] == "paper"]
 

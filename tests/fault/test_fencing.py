@@ -48,7 +48,7 @@ def second_gateway(scene: Scene, pid: int, log: Path) -> Iterator[subprocess.Pop
     "point",
     [
         "lease-checked",  # in a transaction, with the lease's row locked
-        "intent-after",
+        pytest.param("intent-after", marks=pytest.mark.chaos),
         pytest.param("answer-read", marks=pytest.mark.chaos),
         # in a transaction, with the order's row locked
         pytest.param("record-within", marks=pytest.mark.chaos),

@@ -74,6 +74,7 @@ class Executor:
         bus: Bus,
         around: Surroundings,
         issue_credentials: Callable[[str, NatsRole], Awaitable[None]],
+        heartbeats: int,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -83,7 +84,7 @@ class Executor:
         self._strategies = ActiveStrategies(
             store=store, supervisor=supervisor, bus=bus, around=around
         )
-        self._heartbeats = Heartbeats(supervisor, around)
+        self._heartbeats = Heartbeats(supervisor, around, replicas=heartbeats)
         self._around = around
         self._issue_credentials = issue_credentials
         self._slots: dict[str, int] = {}

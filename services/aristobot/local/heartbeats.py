@@ -1,6 +1,6 @@
-"""Two heartbeats for each market that a broker trades on: what `aristobot up` runs of them.
+"""The heartbeats of each market that a broker trades on: what `aristobot up` runs of them.
 
-Named `heartbeat-<market>-a` and `-b`, so that each market's pair is told apart. Deliberately not
+Named `heartbeat-<market>-a` and `-b`, so that each market's are told apart. Deliberately not
 here: what a heartbeat does, and keeping processes alive (`local.supervisor`).
 """
 
@@ -26,11 +26,12 @@ _PREFIX = "heartbeat-"
 
 
 class Heartbeats:
-    """Keeps the pairs of processes equal to the markets that there are."""
+    """Keeps the processes equal to the markets that there are. `replicas`: of each, at most two."""
 
-    def __init__(self, supervisor: Supervisor, around: Surroundings) -> None:
+    def __init__(self, supervisor: Supervisor, around: Surroundings, *, replicas: int) -> None:
         self._supervisor = supervisor
         self._around = around
+        self._replicas = REPLICAS[:replicas]
         self._slots: dict[str, int] = {}
 
     async def make_equal(self, markets: Collection[str]) -> None:
@@ -38,7 +39,7 @@ class Heartbeats:
         wanted = {
             f"{_PREFIX}{market}-{replica}": (market, replica)
             for market in sorted(markets)
-            for replica in REPLICAS
+            for replica in self._replicas
         }
         for state in self._supervisor.states():
             if state.name.startswith(_PREFIX) and state.name not in wanted:

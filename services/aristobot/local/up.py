@@ -58,6 +58,7 @@ class UpOptions:
     """`nats_url`, `database_url`: servers that are there instead of the embedded ones.
 
     `ingress_host`: where webhooks are received; the other parts listen on this machine only.
+    `heartbeats`: how many replicas each market has, 0 to 2; strategies need one.
     """
 
     data: Path
@@ -69,6 +70,7 @@ class UpOptions:
     ingress_host: str = "0.0.0.0"
     ingress_arguments: tuple[str, ...] = ()
     simulator_arguments: tuple[str, ...] = ()
+    heartbeats: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ class Platform:
                 bus=bus,
                 around=around,
                 issue_credentials=issue,
+                heartbeats=self._options.heartbeats,
             )
             self._executor = executor
             async with asyncio.TaskGroup() as tasks:

@@ -47,6 +47,11 @@ class StrategyFailed(AristobotError):
         self.line = line
         self.printed = printed
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the strategy has no part in it: its process died with the zygote."""
+        return self.reason == "SandboxLost"
+
 
 @dataclass(frozen=True, slots=True)
 class StrategyAnswer:

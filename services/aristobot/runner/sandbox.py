@@ -64,7 +64,20 @@ class SealedSession:
     async def decide(
         self, before: Sequence[Candle], candle: Candle, context: StrategyContext
     ) -> StrategyAnswer:
-        """Ask about `candle`, which follows `before`. Raises `StrategyFailed`."""
+        """Ask about `candle`, which follows `before`. Raises `StrategyFailed`.
+
+        A process that ended with the zygote is not the strategy's fault: a new one is asked.
+        """
+        try:
+            return await self._decide(before, candle, context)
+        except StrategyFailed as failed:
+            if not failed.is_ours:
+                raise
+        return await self._decide(before, candle, context)
+
+    async def _decide(
+        self, before: Sequence[Candle], candle: Candle, context: StrategyContext
+    ) -> StrategyAnswer:
         process = await self.ready(before)
         try:
             answer = await process.decide(candle, context)

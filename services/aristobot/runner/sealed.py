@@ -241,9 +241,7 @@ class SealedStrategy:
         if not self.ended.done():
             failed = StrategyFailed("BadAnswer", "the strategy closed the channel to its host")
         elif (ended := self.ended.result()) is None:
-            failed = StrategyFailed(
-                "SandboxLost", "the process that strategies come from has ended"
-            )
+            failed = StrategyFailed("SandboxLost", "the process strategies come from has ended")
         else:
             failed = _why(ended.exit_code)
         return await self._give_up(failed)

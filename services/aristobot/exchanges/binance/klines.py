@@ -63,9 +63,10 @@ async def fetch(
     """What `ExchangeClient.candles` promises, in as many requests as it takes."""
     native = _NATIVE.get(timeframe, timeframe)
     each = timeframe.length // native.length
+    # Candles open at multiples of their length: any other moment means the next of these.
+    end = _next_open(end, timeframe) if end is not None else None
     if start is not None:
-        # Candles open at multiples of their length: an unaligned start means the next one.
-        start = -((_EPOCH - start) // timeframe.length) * timeframe.length + _EPOCH
+        start = _next_open(start, timeframe)
         rows = await _forward(page, symbol, native, start, end, limit * each)
         return tuple(aggregate(rows, timeframe) if each > 1 else rows)[:limit]
     # A 10m that is half closed at the newest end takes room, so one more is asked for.
@@ -74,6 +75,11 @@ async def fetch(
 
 
 _EPOCH = moment(0)
+
+
+def _next_open(at: datetime, timeframe: Timeframe) -> datetime:
+    """The first opening at or after `at`."""
+    return -((_EPOCH - at) // timeframe.length) * timeframe.length + _EPOCH
 
 
 async def _forward(
