@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from aristobot.core.candle_builder import Trade
 from aristobot.core.errors import Misconfigured
@@ -57,7 +59,9 @@ class Venue:
             async for text in connection:
                 request = json.loads(text)
                 self.requests.append(request)
-                await connection.send(json.dumps(self._answer(connection, request)))
+                answer = self._answer(connection, request)
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.send(json.dumps(answer))
         finally:
             self.connections.remove(connection)
             del self.names[connection]
@@ -75,8 +79,8 @@ class Venue:
     async def trade(self, symbol: str, number: int) -> None:
         name = f"{symbol.lower()}@trade"
         text = json.dumps({"stream": name, "data": _payload(symbol, number)})
-        for connection in list(self.connections):
-            if name in self.names[connection]:
+        for connection in [each for each, names in self.names.items() if name in names]:
+            with contextlib.suppress(ConnectionClosed):  # its client has left it just now
                 await connection.send(text)
 
     async def announce_shutdown(self) -> None:
