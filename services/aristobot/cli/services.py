@@ -11,6 +11,13 @@ from typing import Annotated
 
 import typer
 
+from aristobot.contracts.kubernetes import (
+    NATS_MONITOR_PORT,
+    NATS_PORT,
+    PASSWORDS_MOUNT,
+    POSTGRES_PORT,
+)
+
 _PANEL = "Services (started by `aristobot up` or a pod)"
 
 
@@ -151,22 +158,60 @@ def simulator(
     run_service("simulator", start, traced=False)
 
 
-def migrate() -> None:
-    """Bring the database's schema up to date."""
+def migrate(
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for a database that is not there yet.", min=0)
+    ] = 600.0,
+) -> None:
+    """Bring the database's schema up to date, once the database answers."""
     from aristobot.platform.db import Database
-    from aristobot.platform.migrate import migrate as run_migrations
+    from aristobot.platform.migrate import migrate_patiently
     from aristobot.platform.settings import DATABASE_URL, required
 
     async def work() -> None:
         database = Database(required(DATABASE_URL), service="migrate")
         try:
-            await run_migrations(database)
+            await migrate_patiently(database, timeout_seconds=timeout, say=typer.echo)
         finally:
             await database.close()
 
     asyncio.run(work())
 
 
+def embedded_nats(
+    data: Annotated[Path, typer.Option(help="Folder of the streams, on a volume that lasts.")],
+    auth: Annotated[
+        Path, typer.Option(help="File with the configuration lines of operator and accounts.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = NATS_PORT,
+    monitor_port: Annotated[
+        int, typer.Option(help="Port of /healthz and of the server's figures.")
+    ] = NATS_MONITOR_PORT,
+) -> None:
+    """A single NATS server with JetStream, for a first look at a cluster."""
+    from aristobot.local.embedded import run_nats
+
+    run_nats(data.absolute(), auth, host=host, port=port, monitor_port=monitor_port)
+
+
+def embedded_postgres(
+    data: Annotated[Path, typer.Option(help="Folder of the database, on a volume that lasts.")],
+    passwords: Annotated[
+        Path, typer.Option(help="Folder with the files password and superuser-password.")
+    ] = Path(PASSWORDS_MOUNT),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = POSTGRES_PORT,
+) -> None:
+    """A single PostgreSQL server, for a first look at a cluster."""
+    from aristobot.local.embedded import run_postgres
+
+    run_postgres(data.absolute(), passwords, host=host, port=port)
+
+
 def register(app: typer.Typer) -> None:
-    for command in (ingress, engine, runner, gateway, heartbeat, api, simulator, migrate):
+    for command in (
+        *(ingress, engine, runner, gateway, heartbeat, api, simulator, migrate),
+        *(embedded_nats, embedded_postgres),
+    ):
         app.command(rich_help_panel=_PANEL)(command)

@@ -41,11 +41,16 @@ SIMULATOR_PORT: Final = 8890
 #: /healthz, /readyz and /metrics of every service without a face of its own.
 ADMIN_PORT: Final = 9090
 NATS_PORT: Final = 4222
+#: /healthz and figures of the embedded NATS server.
+NATS_MONITOR_PORT: Final = 8222
 POSTGRES_PORT: Final = 5432
 
 CREDENTIALS_MOUNT: Final = "/etc/aristobot/nats"
 CREDENTIALS_KEY: Final = "nats.creds"
 DATABASE_URL_KEY: Final = "database-url"
+#: `auth.conf` for the embedded NATS server; `password` and `superuser-password` for PostgreSQL.
+NATS_SERVER_MOUNT: Final = "/etc/aristobot/nats-server"
+PASSWORDS_MOUNT: Final = "/etc/aristobot/postgres"
 
 
 def gateway_name(broker: str) -> str:

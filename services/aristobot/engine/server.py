@@ -33,7 +33,7 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             if settings.admin_port is not None:
                 tasks.create_task(
-                    serve_admin("127.0.0.1", settings.admin_port, engine.problems, stop),
+                    serve_admin(settings.admin_host, settings.admin_port, engine.problems, stop),
                     name="admin",
                 )
             working = [

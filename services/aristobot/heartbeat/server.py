@@ -69,7 +69,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             if settings.admin_port is not None:
                 tasks.create_task(
-                    serve_admin("127.0.0.1", settings.admin_port, heartbeat.problems, stop),
+                    serve_admin(settings.admin_host, settings.admin_port, heartbeat.problems, stop),
                     name="admin",
                 )
             working = [

