@@ -29,7 +29,7 @@ sync = $(find_python); chosen=(--python "$$found"); \
 	UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
 	$(UV) sync --quiet --frozen --compile-bytecode "$${chosen[@]}"
 
-.PHONY: help up test lint fmt chaos bench image clean compile
+.PHONY: help up test lint fmt crds chaos bench image clean compile
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -52,6 +52,9 @@ lint: $(VENV)/.develops  ## Style, types, import layers, module sizes.
 fmt: $(VENV)/.develops  ## Put the code into the house's form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+crds: $(VENV)/.develops  ## Write crds/*.yaml anew from the models in contracts.
+	@$(BIN)/python crds/generate.py
 
 chaos: $(VENV)/.develops compile  ## The long fault runs: parts are killed under load.
 	@$(BIN)/python -m tests.fault.chaos --exchange-faults $(ARGS)

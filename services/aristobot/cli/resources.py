@@ -21,6 +21,7 @@ _KINDS = {
     "broker": "Broker",
     "brokers": "Broker",
     "br": "Broker",
+    "brk": "Broker",
     "secret": "Secret",
     "secrets": "Secret",
     "strategy": "Strategy",

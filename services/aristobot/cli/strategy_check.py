@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aristobot.contracts.resources import Strategy
     from aristobot.core.strategy_code import Problem
 
-#: As much code as a Strategy resource holds.
+#: More than a Strategy may hold, here or in a ConfigMap, is not read at all.
 _LARGEST_FILE_BYTES = 262_144
 
 

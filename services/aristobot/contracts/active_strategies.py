@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from aristobot.contracts.directory import ActiveStrategyRecord
 from aristobot.contracts.markets import market_id
-from aristobot.contracts.resources import ActiveStrategy, Broker, Strategy, TradingMode
+from aristobot.contracts.resources import (
+    LONGEST_CODE,
+    ActiveStrategy,
+    Broker,
+    Strategy,
+    TradingMode,
+)
 from aristobot.core.errors import Misconfigured
 
 
@@ -28,10 +34,12 @@ def record_of(
     generation: int,
     strategy: Strategy | None,
     broker: Broker | None,
+    code: str | None = None,
 ) -> ActiveStrategyRecord:
     """`strategy` and `broker`: what the references name, None when it isn't there.
 
-    Raises `NotRunnable`.
+    `code`: what the entry that the strategy's `codeConfigMapRef` names holds, for who can read
+    it. Raises `NotRunnable`.
     """
     spec = active.spec
     if strategy is None:
@@ -52,10 +60,16 @@ def record_of(
             "NoTimeframe",
             "neither the ActiveStrategy nor its Strategy names a timeframe: set spec.timeframe",
         )
-    if strategy.spec.code is None:
+    code = strategy.spec.code if strategy.spec.code is not None else code
+    if code is None:
         raise NotRunnable(
             "NoCode",
             "codeConfigMapRef works on Kubernetes alone: put the code into spec.code",
+        )
+    if len(code) > LONGEST_CODE:
+        raise NotRunnable(
+            "CodeTooLong",
+            f"the code has {len(code)} characters, and {LONGEST_CODE} is the most: shorten it",
         )
     return ActiveStrategyRecord(
         owner=owner,
@@ -67,7 +81,7 @@ def record_of(
         symbol=spec.symbol,
         timeframe=timeframe,
         strategy=strategy.metadata.name,
-        code=strategy.spec.code,
+        code=code,
         start=spec.start,
         end=spec.end,
         active=spec.active,

@@ -8,71 +8,40 @@ as credentials need it, so that the same files work in both places. Not here: st
 
 from __future__ import annotations
 
-import base64
-import re
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from aristobot.contracts.fields import (
+    NO_TEXT,
+    Base64Text,
+    Flag,
+    Moment,
+    Name,
+    PositiveAmount,
+    ResourceName,
+    Spec,
+    decoded,
+)
 from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 
 GROUP_VERSION: Final = "trading.aristobot.io/v1alpha1"
 DEFAULT_OWNER = "demo"
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-def _dns_label(value: str) -> str:
-    if not _LABEL.fullmatch(value):
-        raise ValueError(
-            "must be at most 63 lower-case letters, digits or '-', and begin and end with a "
-            "letter or digit"
-        )
-    return value
-
-
-def _amount_text(value: Any) -> Any:
-    # YAML reads 0.1 as a binary float; its shortest text is what the user wrote.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return str(value) if isinstance(value, int | float) else value
-
-
-def _decoded(value: str) -> str:
-    return base64.b64decode(value, validate=True).decode()
-
-
-def _base64_text(value: str) -> str:
-    try:
-        _decoded(value)
-    except ValueError:  # base64's error and Unicode's are both of this kind
-        raise ValueError("is not base64 of UTF-8 text") from None
-    return value
+#: `kubectl apply` and operators copy a spec into an annotation, and all annotations together have
+#: 256 KiB; so code of more than this stands in a ConfigMap.
+LONGEST_INLINE_CODE: Final = 100_000
+#: A record with its code has to fit into one NATS message (1 MiB), whatever its characters.
+LONGEST_CODE: Final = 200_000
 
 
 def _quoted_off(value: Any) -> Any:
     if value is False:
         raise ValueError('write "off" in quotation marks: without them YAML reads it as false')
     return value
-
-
-Name = Annotated[str, AfterValidator(_dns_label)]
-PositiveAmount = Annotated[
-    Decimal, BeforeValidator(_amount_text), Field(gt=0, max_digits=30, allow_inf_nan=False)
-]
 
 
 class Exchange(StrEnum):
@@ -95,55 +64,89 @@ class TradingMode(StrEnum):
     WEBHOOK = "webhook"
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+class OnDelete(StrEnum):
+    """What becomes of orders and position when an ActiveStrategy is deleted."""
+
+    DETACH = "detach"
+    CANCEL_ORDERS = "cancelOrders"
+    CLOSE_POSITIONS = "closePositions"
+
+
+class SecretRef(Spec):
+    """Names a Secret of the same namespace."""
+
+    name: Name = Field(description="Name of the Secret.")
+
+
+class RiskLimits(Spec):
+    """Orders beyond these limits are refused, whoever asks for them."""
+
+    max_order_notional: PositiveAmount | None = Field(
+        default=None,
+        description="An order worth more than this, in quote currency, is refused. "
+        "None set: no limit.",
     )
 
 
-class SecretRef(_Spec):
-    """Names a Secret of the same owner; for a broker it holds `apiKey` and `apiSecret`."""
+class WebhookPolicy(Spec):
+    """How alerts are judged."""
 
-    name: Name
-
-
-class RiskLimits(_Spec):
-    """`maxOrderNotional`: an order worth more, in quote currency, is refused."""
-
-    max_order_notional: PositiveAmount | None = None
-
-
-class WebhookPolicy(_Spec):
-    """How alerts are judged.
-
-    `allowRepeatedSignals`: the same bar's signal may act more than once.
-    `maxSignalAgeSeconds`: an alert whose bar closed longer ago is recorded and not traded, and so
-    is one that couldn't be processed in time; 0 switches this off.
-    """
-
-    allow_repeated_signals: bool = False
-    max_signal_age_seconds: int = Field(default=300, ge=0, le=86_400)
+    allow_repeated_signals: Flag = Field(
+        default=False, description="Whether the same bar's signal may act more than once."
+    )
+    max_signal_age_seconds: Annotated[int, Field(ge=0, le=86_400), NO_TEXT] = Field(
+        default=300,
+        description="An alert whose bar closed longer ago is recorded and not traded, and so is "
+        "one that couldn't be processed in time. 0 switches this off.",
+    )
 
 
-class SimulatedAccount(_Spec):
-    """What a new simulated account holds, by asset."""
+class SimulatedAccount(Spec):
+    """The account on the simulator."""
 
     balances: dict[Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")], PositiveAmount] = Field(
-        default_factory=lambda: {"USDT": Decimal(10_000)}
+        default_factory=lambda: {"USDT": Decimal(10_000)},
+        max_length=50,
+        description="What the account holds when it is new, by asset, for example USDT: 25000. "
+        "A later change doesn't touch an account that is there.",
+        json_schema_extra={"default": {"USDT": 10_000}},
     )
 
 
-class BrokerSpec(_Spec):
-    """One account on one exchange. `number` is what a `UserExchangeID` may name it by."""
+class BrokerSpec(Spec):
+    """One account on one exchange, and what may trade on it."""
 
-    exchange: Exchange
-    environment: Environment = Environment.LIVE
-    trading_mode: Annotated[TradingMode, BeforeValidator(_quoted_off)] = TradingMode.OFF
-    number: int | None = Field(default=None, ge=1, le=1_000_000)
-    credentials_secret_ref: SecretRef | None = None
-    webhook: WebhookPolicy = WebhookPolicy()
-    risk: RiskLimits = RiskLimits()
-    simulator: SimulatedAccount | None = None
+    exchange: Exchange = Field(description="The exchange. Can't be changed later.")
+    environment: Environment = Field(
+        default=Environment.LIVE,
+        description="`live`: real money. `testnet`: the exchange's own test network. `simulator`: "
+        "the platform's own exchange, with play money. Can't be changed later.",
+    )
+    trading_mode: Annotated[TradingMode, BeforeValidator(_quoted_off)] = Field(
+        default=TradingMode.OFF,
+        description='What may place orders: "off" nothing, `strategy` active strategies, '
+        '`webhook` TradingView\'s alerts. In "off" and `strategy`, webhooks are recorded and '
+        'nothing more. Write "off" in quotation marks: without them YAML reads it as false.',
+    )
+    number: Annotated[int, Field(ge=1, le=1_000_000), NO_TEXT] | None = Field(
+        default=None,
+        description="What an alert's UserExchangeID may name this broker by, beside its name. "
+        "No two brokers of a namespace may have the same.",
+    )
+    credentials_secret_ref: SecretRef | None = Field(
+        default=None,
+        description="The Secret of the same namespace with the account's entries apiKey and "
+        "apiSecret. Required unless the environment is `simulator`.",
+    )
+    webhook: WebhookPolicy = Field(default=WebhookPolicy(), description="How alerts are judged.")
+    risk: RiskLimits = Field(
+        default=RiskLimits(),
+        description="Orders beyond these limits are refused, whoever asks for them.",
+    )
+    simulator: SimulatedAccount | None = Field(
+        default=None,
+        description="The account on the simulator. Only when the environment is `simulator`.",
+    )
 
     @model_validator(mode="after")
     def _needs_what_its_environment_needs(self) -> BrokerSpec:
@@ -155,53 +158,78 @@ class BrokerSpec(_Spec):
                 "apply a Secret with apiKey and apiSecret and name it here"
             )
         if self.simulator is not None:
-            raise ValueError("simulator is only allowed when environment is simulator")
+            raise ValueError("simulator is only allowed when environment is simulator: remove it")
         return self
 
 
-class Metadata(_Spec):
-    name: Name
+class Metadata(Spec):
+    """`namespace`: the owner."""
+
+    name: ResourceName
     namespace: Name | None = None
 
 
-class Broker(_Spec):
+class Broker(Spec):
+    """One account on one exchange. Its gateway is the only process that has the account's key."""
+
     api_version: Literal["trading.aristobot.io/v1alpha1"] = GROUP_VERSION
     kind: Literal["Broker"] = "Broker"
     metadata: Metadata
     spec: BrokerSpec
 
 
-class SecretDocument(_Spec):
+class SecretMetadata(Spec):
+    name: Name
+    namespace: Name | None = None
+
+
+class SecretDocument(Spec):
     """Kubernetes' `v1` Secret: `stringData` in the clear, or `data` in base64."""
 
     api_version: Literal["v1"] = "v1"
     kind: Literal["Secret"] = "Secret"
-    metadata: Metadata
+    metadata: SecretMetadata
     type: str = "Opaque"
     string_data: dict[str, str] = Field(default_factory=dict)
-    data: dict[str, Annotated[str, AfterValidator(_base64_text)]] = Field(default_factory=dict)
+    data: dict[str, Base64Text] = Field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
         """The secret's entries in the clear; `stringData` wins, as in Kubernetes."""
-        return {**{key: _decoded(value) for key, value in self.data.items()}, **self.string_data}
+        return {**{key: decoded(value) for key, value in self.data.items()}, **self.string_data}
 
 
-class ConfigMapKeyRef(_Spec):
+class ConfigMapKeyRef(Spec):
     """One entry of a ConfigMap of the same namespace."""
 
-    name: Name
-    key: str = Field(default="strategy.py", min_length=1, max_length=253)
+    name: Name = Field(description="Name of the ConfigMap.")
+    key: str = Field(
+        default="strategy.py",
+        min_length=1,
+        max_length=253,
+        pattern=r"^[-._a-zA-Z0-9]+$",
+        description="Which of its entries holds the code.",
+    )
 
 
-class StrategySpec(_Spec):
+class StrategySpec(Spec):
     """Python code with one class deriving from `Strategy`, here or (on Kubernetes) in a ConfigMap.
 
-    `timeframe`: what an ActiveStrategy that names none runs on.
+    Exactly one of `code` and `codeConfigMapRef` is needed.
     """
 
-    code: str | None = Field(default=None, min_length=1, max_length=262_144)
-    code_config_map_ref: ConfigMapKeyRef | None = None
-    timeframe: Timeframe | None = None
+    code: Annotated[str, Field(min_length=1, max_length=LONGEST_INLINE_CODE)] | None = Field(
+        default=None,
+        description="The Python code, with one class that derives from Strategy.",
+    )
+    code_config_map_ref: ConfigMapKeyRef | None = Field(
+        default=None,
+        description="Where the code stands instead: an entry of a ConfigMap of the same namespace. "
+        "Works on Kubernetes alone.",
+    )
+    timeframe: Timeframe | None = Field(
+        default=None,
+        description="The length of its candles, for an ActiveStrategy that names none.",
+    )
 
     @model_validator(mode="after")
     def _has_its_code_once(self) -> StrategySpec:
@@ -210,40 +238,78 @@ class StrategySpec(_Spec):
         return self
 
 
-class Strategy(_Spec):
+class Strategy(Spec):
+    """Python code that decides when to buy and sell. It runs once an ActiveStrategy names it."""
+
     api_version: Literal["trading.aristobot.io/v1alpha1"] = GROUP_VERSION
     kind: Literal["Strategy"] = "Strategy"
     metadata: Metadata
     spec: StrategySpec
 
 
-class ResourceRef(_Spec):
-    """Names another resource of the same owner."""
+class ResourceRef(Spec):
+    """Names another resource of the same namespace."""
 
-    name: Name
+    name: ResourceName = Field(description="Name of the resource.")
 
 
-class ActiveStrategySpec(_Spec):
-    """A strategy at work: whose code, on which account, symbol and timeframe, and when.
+class ActiveStrategySpec(Spec):
+    """A strategy at work: whose code, on which account, symbol and timeframe, and when."""
 
-    `start`, `end`: UTC moments between which candles are acted on; None leaves that side open.
-    `active` false: stopped for good; `paused`: suspended, to be resumed. `historyCandles`: how
-    many candles the strategy sees at most. `maxSignalAgeSeconds`: a candle that arrives later than
-    this is not traded on. Limits are of the strategy's own process.
-    """
-
-    strategy_ref: ResourceRef
-    broker_ref: ResourceRef
-    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$")]
-    timeframe: Timeframe | None = None
-    start: AwareDatetime | None = None
-    end: AwareDatetime | None = None
-    active: bool = True
-    paused: bool = False
-    history_candles: int = Field(default=200, ge=1, le=1000)
-    max_signal_age_seconds: int = Field(default=60, ge=1, le=86_400)
-    memory_mebibytes: int = Field(default=256, ge=64, le=4096)
-    decision_seconds: float = Field(default=5.0, ge=0.1, le=60.0)
+    strategy_ref: ResourceRef = Field(description="The Strategy whose code decides.")
+    broker_ref: ResourceRef = Field(
+        description="The Broker on whose account it trades; its tradingMode has to be `strategy`. "
+        "Can't be changed later."
+    )
+    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,30}$", min_length=2, max_length=30)] = Field(
+        description="The pair as the exchange writes it, for example BTCUSDT. "
+        "Can't be changed later."
+    )
+    timeframe: Timeframe | None = Field(
+        default=None, description="The length of its candles, instead of the Strategy's own."
+    )
+    start: Moment | None = Field(
+        default=None,
+        description="It acts on candles that close at or after this moment, for example "
+        "2026-01-31T00:00:00Z. None set: from now on.",
+    )
+    end: Moment | None = Field(
+        default=None,
+        description="It acts on candles that close before this moment. None set: no end.",
+    )
+    active: Flag = Field(
+        default=True, description="False: stopped for good; the resource stays as a record."
+    )
+    paused: Flag = Field(
+        default=False,
+        description="True: decides nothing until this is false again; what it holds stays, with "
+        "stop and target.",
+    )
+    history_candles: Annotated[int, Field(ge=1, le=1000), NO_TEXT] = Field(
+        default=200, description="How many candles the strategy sees at most."
+    )
+    max_signal_age_seconds: Annotated[int, Field(ge=1, le=86_400), NO_TEXT] = Field(
+        default=60,
+        description="A candle that arrives later than this after its close is not traded on.",
+    )
+    memory_mebibytes: Annotated[int, Field(ge=64, le=4096), NO_TEXT] = Field(
+        default=256,
+        description="What the strategy's own process may use, beyond what all strategies share.",
+    )
+    decision_seconds: Annotated[float, Field(ge=0.1, le=60.0, allow_inf_nan=False), NO_TEXT] = (
+        Field(
+            default=5.0,
+            description="How long the strategy may think about one candle before it is ended.",
+        )
+    )
+    on_delete: OnDelete = Field(
+        default=OnDelete.DETACH,
+        description="What becomes of its orders and position when this resource is deleted. "
+        "`detach`: they stay as they are. `cancelOrders`: its open orders are cancelled first, "
+        "stop and target too, and the position stays. `closePositions`: its orders are cancelled "
+        "and the position is sold at market first. With the latter two the resource goes only "
+        "once that is done.",
+    )
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> ActiveStrategySpec:
@@ -252,7 +318,9 @@ class ActiveStrategySpec(_Spec):
         return self
 
 
-class ActiveStrategy(_Spec):
+class ActiveStrategy(Spec):
+    """A strategy at work on one symbol of one broker. Exactly one process runs it."""
+
     api_version: Literal["trading.aristobot.io/v1alpha1"] = GROUP_VERSION
     kind: Literal["ActiveStrategy"] = "ActiveStrategy"
     metadata: Metadata
@@ -298,10 +366,16 @@ def _without_server_fields(document: dict[Any, Any]) -> dict[Any, Any]:
         server_side = {
             "annotations",
             "creationTimestamp",
+            "deletionGracePeriodSeconds",
+            "deletionTimestamp",
+            "finalizers",
+            "generateName",
             "generation",
             "labels",
             "managedFields",
+            "ownerReferences",
             "resourceVersion",
+            "selfLink",
             "uid",
         }
         cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in server_side}

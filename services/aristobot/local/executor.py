@@ -23,8 +23,8 @@ from aristobot.contracts.nats_roles import gateway as gateway_role
 from aristobot.contracts.resources import (
     Broker,
     Environment,
-    Metadata,
     SecretDocument,
+    SecretMetadata,
     SimulatedAccount,
 )
 from aristobot.contracts.streams import (
@@ -163,7 +163,7 @@ class Executor:
         if "token" not in values:
             values = {"token": random.token_urlsafe(32)}
             await self._store.apply(
-                owner, SecretDocument(metadata=Metadata(name=secret), string_data=values)
+                owner, SecretDocument(metadata=SecretMetadata(name=secret), string_data=values)
             )
         return values["token"]
 
@@ -208,7 +208,8 @@ class Executor:
         if not {"apiKey", "apiSecret"} <= credentials.keys():
             credentials = {"apiKey": random.token_hex(32), "apiSecret": random.token_hex(32)}
             await self._store.apply(
-                key.owner, SecretDocument(metadata=Metadata(name=name), string_data=credentials)
+                key.owner,
+                SecretDocument(metadata=SecretMetadata(name=name), string_data=credentials),
             )
         account = broker.spec.simulator or SimulatedAccount()
         try:
