@@ -1,0 +1,1 @@
+"""What stands in a test for something that is not ours and can't run in it."""

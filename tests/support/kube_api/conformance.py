@@ -1,0 +1,498 @@
+"""What an API server does, as checks that run against the double and against a real one.
+
+`ApiConformance` holds the checks; a test module subclasses it and has a fixture `server` that gives
+an `ApiClient`. What is said here of the double is thereby said of Kubernetes, and the other way
+round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+import pytest
+
+Object = dict[str, Any]
+
+MERGE, JSON, APPLY = (
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/apply-patch+yaml",
+)
+_SECONDS = aiohttp.ClientTimeout(total=20)
+
+
+@dataclass
+class ApiClient:
+    """Bare HTTP to an API server, in one namespace."""
+
+    session: aiohttp.ClientSession
+    url: str
+    namespace: str
+
+    def path(self, plural: str, name: str = "", subresource: str = "") -> str:
+        """`plural` with its API group and version: `apps/v1/deployments`, `v1/secrets`."""
+        root, _, bare = plural.rpartition("/")
+        prefix = "api" if "/" not in root else "apis"
+        parts = (prefix, root, "namespaces", self.namespace, bare, name, subresource)
+        return "/" + "/".join(filter(None, parts))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content: str = "application/json",
+        **query: str,
+    ) -> tuple[int, Object]:
+        data = body if isinstance(body, str | None) else json.dumps(body)
+        async with self.session.request(
+            method,
+            self.url + path,
+            data=data,
+            params=query,
+            headers={"Content-Type": content},
+            timeout=_SECONDS,
+        ) as response:
+            return response.status, await response.json()
+
+    async def did(
+        self, method: str, path: str, body: Any = None, *more: str, **query: str
+    ) -> Object:
+        """`ask`, for what has to succeed."""
+        status, found = await self.ask(method, path, body, *more, **query)
+        assert status in (200, 201), found
+        return found
+
+    async def apply(
+        self, plural: str, obj: Object, manager: str, *, force: bool = False, status: bool = False
+    ) -> tuple[int, Object]:
+        path = self.path(plural, obj["metadata"]["name"], "status" if status else "")
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return await self.ask("PATCH", path, obj, APPLY, **query)
+
+    @asynccontextmanager
+    async def watch(self, plural: str, **query: str) -> AsyncIterator[AsyncIterator[Object]]:
+        path = self.path(plural)
+        async with self.session.get(
+            self.url + path, params={"watch": "true", **query}, timeout=_SECONDS
+        ) as response:
+            assert response.status == 200, await response.text()
+
+            async def events() -> AsyncIterator[Object]:
+                async for line in response.content:
+                    yield json.loads(line)
+
+            yield events()
+
+
+@asynccontextmanager
+async def connected(kubeconfig: Mapping[str, Any], namespace: str) -> AsyncIterator[ApiClient]:
+    """A client for the current context, by client certificate (data, not files) or by nothing."""
+    contexts = {entry["name"]: entry["context"] for entry in kubeconfig["contexts"]}
+    context = contexts[kubeconfig["current-context"]]
+    clusters = {entry["name"]: entry["cluster"] for entry in kubeconfig["clusters"]}
+    users = {entry["name"]: entry.get("user") or {} for entry in kubeconfig["users"]}
+    cluster, user = clusters[context["cluster"]], users[context["user"]]
+    connector = None
+    if "certificate-authority-data" in cluster:
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        trust = ssl.create_default_context(cadata=authority)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "client.pem"
+            file.write_bytes(
+                base64.b64decode(user["client-certificate-data"])
+                + base64.b64decode(user["client-key-data"])
+            )
+            trust.load_cert_chain(file)
+        connector = aiohttp.TCPConnector(ssl=trust)
+    async with aiohttp.ClientSession(
+        connector=connector, headers={"User-Agent": "conformance/1"}
+    ) as session:
+        yield ApiClient(session, cluster["server"], namespace)
+
+
+CONFIG_MAPS, SECRETS, DEPLOYMENTS = "v1/configmaps", "v1/secrets", "apps/v1/deployments"
+LEASES, BROKERS = "coordination.k8s.io/v1/leases", "trading.aristobot.io/v1alpha1/brokers"
+
+
+def config_map(name: str, data: Object | None = None, **metadata: Any) -> Object:
+    found = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}}
+    return found if data is None else {**found, "data": data}
+
+
+def broker(name: str, **spec: Any) -> Object:
+    return {
+        "apiVersion": "trading.aristobot.io/v1alpha1",
+        "kind": "Broker",
+        "metadata": {"name": name},
+        "spec": {"exchange": "binance", "environment": "simulator", **spec},
+    }
+
+
+def deployment(name: str, **environment: str) -> Object:
+    labels = {"app": name}
+    container = {
+        "name": "main",
+        "image": "example.invalid/nothing",
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def version(obj: Object) -> str:
+    return str(obj["metadata"]["resourceVersion"])
+
+
+async def gone(server: ApiClient, path: str) -> bool:
+    """Whether it is away, or goes within some seconds: a real collector takes its time."""
+    for _ in range(150):
+        status, _ = await server.ask("GET", path)
+        if status == 404:
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+class ApiConformance:
+    # Create, replace, lock
+
+    async def test_what_is_created_has_identity(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        status, made = await server.ask("POST", path, config_map("identity", {"a": "1"}))
+        assert status == 201
+        assert made["metadata"]["uid"]
+        assert made["metadata"]["resourceVersion"]
+        assert made["metadata"]["creationTimestamp"].endswith("Z")
+        assert "generation" not in made["metadata"]
+        status, why = await server.ask("POST", path, config_map("identity"))
+        assert (status, why["reason"], why["code"]) == (409, "AlreadyExists", 409)
+
+    async def test_a_name_can_be_generated(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "made-"}}
+        names = [(await server.did("POST", path, wanted))["metadata"]["name"] for _ in range(2)]
+        assert names[0].startswith("made-")
+        assert names[0] != names[1]
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+    async def test_what_is_not_there_is_not_found(self, server: ApiClient, method: str) -> None:
+        body = {"PUT": config_map("missing"), "PATCH": {"data": {}}}.get(method)
+        content = MERGE if method == "PATCH" else "application/json"
+        status, why = await server.ask(method, server.path(CONFIG_MAPS, "missing"), body, content)
+        assert (status, why["kind"], why["reason"]) == (404, "Status", "NotFound")
+
+    async def test_a_bad_name_or_label_is_invalid(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        for wrong in (config_map("Upper_case"), config_map("labelled", labels={"a": "x" * 64})):
+            status, why = await server.ask("POST", path, wrong)
+            assert (status, why["reason"]) == (422, "Invalid")
+
+    async def test_an_old_version_is_a_conflict(self, server: ApiClient) -> None:
+        old = await server.did("POST", server.path(CONFIG_MAPS), config_map("locked", {"a": "1"}))
+        path = server.path(CONFIG_MAPS, "locked")
+        new = await server.did("PUT", path, {**old, "data": {"a": "2"}})
+        assert version(new) != version(old)
+        status, why = await server.ask("PUT", path, {**old, "data": {"a": "3"}})
+        assert (status, why["reason"]) == (409, "Conflict")
+        late = {"metadata": {"resourceVersion": version(old)}, "data": {"a": "3"}}
+        status, _ = await server.ask("PATCH", path, late, MERGE)
+        assert status == 409
+        late["metadata"]["resourceVersion"] = version(new)
+        assert (await server.did("PATCH", path, late, MERGE))["data"] == {"a": "3"}
+
+    async def test_a_lease_is_not_replaced_without_its_version(self, server: ApiClient) -> None:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "lead"},
+            "spec": {"holderIdentity": "one"},
+        }
+        await server.did("POST", server.path(LEASES), lease)
+        status, why = await server.ask("PUT", server.path(LEASES, "lead"), lease)
+        assert (status, why["reason"]) == (422, "Invalid")
+
+    async def test_a_write_that_changes_nothing_makes_no_version(self, server: ApiClient) -> None:
+        made = await server.did("POST", server.path(CONFIG_MAPS), config_map("same", {"a": "1"}))
+        path = server.path(CONFIG_MAPS, "same")
+        assert version(await server.did("PUT", path, made)) == version(made)
+        assert version(await server.did("PATCH", path, {"data": {"a": "1"}}, MERGE)) == version(
+            made
+        )
+
+    # Patches
+
+    async def test_a_merge_patch_takes_out_nulls(self, server: ApiClient) -> None:
+        await server.did(
+            "POST", server.path(CONFIG_MAPS), config_map("merge", {"a": "1", "b": "2"})
+        )
+        path = server.path(CONFIG_MAPS, "merge")
+        found = await server.did("PATCH", path, {"data": {"a": None, "c": "3"}}, MERGE)
+        assert found["data"] == {"b": "2", "c": "3"}
+
+    async def test_a_json_patch_whose_test_fails_changes_nothing(self, server: ApiClient) -> None:
+        made = await server.did("POST", server.path(CONFIG_MAPS), config_map("tested", {"a": "1"}))
+        path = server.path(CONFIG_MAPS, "tested")
+        change = {"op": "replace", "path": "/data/a", "value": "2"}
+        test = {"op": "test", "path": "/metadata/resourceVersion", "value": "1"}
+        status, why = await server.ask("PATCH", path, [test, change], JSON)
+        assert (status, why["reason"]) == (422, "Invalid")
+        assert version(await server.did("GET", path)) == version(made)
+        found = await server.did("PATCH", path, [{**test, "value": version(made)}, change], JSON)
+        assert found["data"] == {"a": "2"}
+
+    # Secrets
+
+    async def test_a_secrets_plain_entries_are_encoded(self, server: ApiClient) -> None:
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "plain"},
+            "data": {"a": "MQ=="},
+            "stringData": {"b": "2"},
+        }
+        made = await server.did("POST", server.path(SECRETS), secret)
+        assert made["data"] == {"a": "MQ==", "b": "Mg=="}
+        assert "stringData" not in made
+        assert made["type"] == "Opaque"
+
+    # Status and generation
+
+    async def test_status_and_the_rest_are_written_apart(self, server: ApiClient) -> None:
+        wanted = {**broker("apart"), "status": {"observedGeneration": 7}}
+        made = await server.did("POST", server.path(BROKERS), wanted)
+        assert "observedGeneration" not in made.get("status", {})
+        assert made["metadata"]["generation"] == 1
+        both = {"spec": {"tradingMode": "off"}, "status": {"observedGeneration": 1}}
+        path = server.path(BROKERS, "apart")
+        found = await server.did("PATCH", server.path(BROKERS, "apart", "status"), both, MERGE)
+        assert found["status"]["observedGeneration"] == 1
+        assert found["spec"] == made["spec"]
+        assert found["metadata"]["generation"] == 1
+        both["status"]["observedGeneration"] = 2
+        found = await server.did("PATCH", path, both, MERGE)
+        assert found["status"]["observedGeneration"] == 1
+        assert found["spec"]["tradingMode"] == "off"
+        assert found["metadata"]["generation"] == 2
+        labelled = {"metadata": {"labels": {"a": "b"}}}
+        assert (await server.did("PATCH", path, labelled, MERGE))["metadata"]["generation"] == 2
+
+    async def test_a_kind_without_status_has_no_such_path(self, server: ApiClient) -> None:
+        await server.did("POST", server.path(CONFIG_MAPS), config_map("statusless"))
+        path = server.path(CONFIG_MAPS, "statusless", "status")
+        status, _ = await server.ask("PATCH", path, {"status": {}}, MERGE)
+        assert status == 404
+
+    # Deletion
+
+    async def test_a_finalizer_keeps_what_is_deleted(self, server: ApiClient) -> None:
+        held = broker("held")
+        held["metadata"]["finalizers"] = ["trading.aristobot.io/one", "trading.aristobot.io/two"]
+        await server.did("POST", server.path(BROKERS), held)
+        path = server.path(BROKERS, "held")
+        marked = await server.did("DELETE", path)
+        assert marked["metadata"]["deletionTimestamp"]
+        assert marked["metadata"]["generation"] == 2
+        again = await server.did("DELETE", path)
+        assert version(again) == version(marked)
+        more = {"metadata": {"finalizers": [*held["metadata"]["finalizers"], "a.io/three"]}}
+        status, _ = await server.ask("PATCH", path, more, MERGE)
+        assert status == 422
+        less = {"metadata": {"finalizers": ["trading.aristobot.io/two"]}}
+        assert (await server.did("PATCH", path, less, MERGE))["metadata"]["deletionTimestamp"]
+        await server.did("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+        status, _ = await server.ask("GET", path)
+        assert status == 404
+
+    async def test_what_is_owned_goes_with_its_owner(self, server: ApiClient) -> None:
+        owner = await server.did("POST", server.path(BROKERS), broker("owner"))
+        reference = {
+            "apiVersion": owner["apiVersion"],
+            "kind": "Broker",
+            "name": "owner",
+            "uid": owner["metadata"]["uid"],
+            "controller": True,
+        }
+        child = config_map("child", ownerReferences=[reference])
+        await server.did("POST", server.path(CONFIG_MAPS), child)
+        await server.did("DELETE", server.path(BROKERS, "owner"))
+        assert await gone(server, server.path(CONFIG_MAPS, "child"))
+
+    # Server-side apply
+
+    async def test_apply_creates_and_then_changes_nothing(self, server: ApiClient) -> None:
+        status, made = await server.apply(DEPLOYMENTS, deployment("applied", A="1"), "one")
+        assert (status, made["metadata"]["generation"]) == (201, 1)
+        for _ in range(20):  # A real controller writes its status once or twice.
+            status, again = await server.apply(DEPLOYMENTS, deployment("applied", A="1"), "one")
+            assert (status, again["metadata"]["generation"]) == (200, 1)
+            _, last = await server.apply(DEPLOYMENTS, deployment("applied", A="1"), "one")
+            if version(again) == version(last):
+                break
+            await asyncio.sleep(0.2)
+        else:
+            pytest.fail("each apply makes a new version")
+
+    async def test_apply_takes_out_what_is_not_sent_any_more(self, server: ApiClient) -> None:
+        await server.apply(DEPLOYMENTS, deployment("dropped", A="1", B="2"), "one")
+        status, found = await server.apply(DEPLOYMENTS, deployment("dropped", B="3"), "one")
+        container = found["spec"]["template"]["spec"]["containers"][0]
+        assert (status, container["env"]) == (200, [{"name": "B", "value": "3"}])
+        assert found["metadata"]["generation"] == 2
+
+    async def test_a_yaml_body_is_applied(self, server: ApiClient) -> None:
+        text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yaml\ndata:\n  a: '1'\n"
+        path = server.path(CONFIG_MAPS, "yaml")
+        status, made = await server.ask("PATCH", path, text, APPLY, fieldManager="one")
+        assert (status, made["data"]) == (201, {"a": "1"})
+
+    async def test_managers_conflict_unless_forced(self, server: ApiClient) -> None:
+        await server.apply(CONFIG_MAPS, config_map("fought", {"a": "1", "b": "1"}), "one")
+        mine = config_map("fought", {"a": "2"})
+        status, why = await server.apply(CONFIG_MAPS, mine, "two")
+        assert (status, why["reason"]) == (409, "Conflict")
+        assert '"one"' in why["message"]
+        assert ".data.a" in why["message"]
+        status, found = await server.apply(CONFIG_MAPS, mine, "two", force=True)
+        assert (status, found["data"]) == (200, {"a": "2", "b": "1"})
+        # What was taken is not the first one's any more: leaving it out doesn't take it out.
+        status, found = await server.apply(CONFIG_MAPS, config_map("fought", {"b": "1"}), "one")
+        assert (status, found["data"]) == (200, {"a": "2", "b": "1"})
+
+    async def test_what_two_apply_stays_until_both_drop_it(self, server: ApiClient) -> None:
+        for manager in ("one", "two"):
+            await server.apply(CONFIG_MAPS, config_map("shared", {"a": "1"}), manager)
+        _, found = await server.apply(CONFIG_MAPS, config_map("shared"), "one")
+        assert found["data"] == {"a": "1"}
+        _, found = await server.apply(CONFIG_MAPS, config_map("shared"), "two")
+        assert not found.get("data")
+
+    async def test_apply_repairs_what_another_has_changed(self, server: ApiClient) -> None:
+        await server.apply(DEPLOYMENTS, deployment("drifted", A="1"), "one")
+        path = server.path(DEPLOYMENTS, "drifted")
+        container = {"name": "main", "image": "example.invalid/other"}
+        spec = {"template": {"spec": {"containers": [container]}}}
+        await server.did("PATCH", path, {"spec": spec}, MERGE)
+        wanted = deployment("drifted", A="1")
+        status, _ = await server.apply(DEPLOYMENTS, wanted, "one")
+        assert status == 409
+        _, found = await server.apply(DEPLOYMENTS, wanted, "one", force=True)
+        container = found["spec"]["template"]["spec"]["containers"][0]
+        assert container["image"] == "example.invalid/nothing"
+        assert container["env"] == [{"name": "A", "value": "1"}]
+
+    async def test_apply_needs_a_manager(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS, "nobody")
+        status, _ = await server.ask("PATCH", path, config_map("nobody"), APPLY)
+        assert status == 400
+
+    async def test_status_is_applied_by_its_own_path(self, server: ApiClient) -> None:
+        await server.apply(BROKERS, broker("told"), "one")
+        condition = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Running",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        told = {**broker("told"), "status": {"conditions": [condition]}}
+        del told["spec"]
+        status, found = await server.apply(BROKERS, told, "two", status=True)
+        assert status == 200, found
+        assert [c["type"] for c in found["status"]["conditions"]] == ["Ready"]
+        _, found = await server.apply(BROKERS, broker("told"), "one")
+        assert [c["type"] for c in found["status"]["conditions"]] == ["Ready"]
+
+    # Lists and watches
+
+    async def test_lists_are_selected(self, server: ApiClient) -> None:
+        for name, tier in (("sel-a", "front"), ("sel-b", "back"), ("sel-c", "back")):
+            made = config_map(name, labels={"set": "selected", "tier": tier})
+            await server.did("POST", server.path(CONFIG_MAPS), made)
+        for selector, wanted in (
+            ("set=selected,tier=back", ["sel-b", "sel-c"]),
+            ("set=selected,tier!=back", ["sel-a"]),
+            ("set=selected,tier in (front, side)", ["sel-a"]),
+            ("set=selected,!other", ["sel-a", "sel-b", "sel-c"]),
+            ("set=selected,other", []),
+        ):
+            found = await server.did("GET", server.path(CONFIG_MAPS), labelSelector=selector)
+            assert [item["metadata"]["name"] for item in found["items"]] == wanted, selector
+        one = await server.did("GET", server.path(CONFIG_MAPS), fieldSelector="metadata.name=sel-b")
+        assert [item["metadata"]["name"] for item in one["items"]] == ["sel-b"]
+        status, _ = await server.ask("GET", server.path(CONFIG_MAPS), fieldSelector="data.a=1")
+        assert status == 400
+
+    async def test_a_watch_goes_on_from_a_list(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        await server.did("POST", path, config_map("watched-0", labels={"w": "1"}))
+        listed = await server.did("GET", path, labelSelector="w=1")
+        await server.did("POST", path, config_map("watched-1", labels={"w": "1"}))
+        await server.did("POST", path, config_map("unwatched"))
+        query = {"resourceVersion": version(listed), "labelSelector": "w=1", "timeoutSeconds": "5"}
+        async with server.watch(CONFIG_MAPS, **query) as events:
+            added = await anext(events)
+            assert (added["type"], added["object"]["metadata"]["name"]) == ("ADDED", "watched-1")
+            one = server.path(CONFIG_MAPS, "watched-1")
+            changed = await server.did("PATCH", one, {"data": {"a": "1"}}, MERGE)
+            event = await anext(events)
+            assert (event["type"], version(event["object"])) == ("MODIFIED", version(changed))
+            await server.did("PATCH", one, {"metadata": {"labels": {"w": "2"}}}, MERGE)
+            event = await anext(events)
+            assert event["type"] == "DELETED"
+            assert event["object"]["metadata"]["labels"] == {"w": "1"}
+            assert int(version(event["object"])) > int(version(changed))
+            await server.did("DELETE", server.path(CONFIG_MAPS, "watched-0"))
+            event = await anext(events)
+            assert (event["type"], event["object"]["metadata"]["name"]) == ("DELETED", "watched-0")
+
+    async def test_a_watch_ends_in_time_with_a_bookmark(self, server: ApiClient) -> None:
+        listed = await server.did("GET", server.path(CONFIG_MAPS))
+        query = {"resourceVersion": version(listed), "allowWatchBookmarks": "true"}
+        async with server.watch(CONFIG_MAPS, timeoutSeconds="3", **query) as events:
+            found = [event async for event in events if event["object"]["kind"] == "ConfigMap"]
+        assert found[-1]["type"] == "BOOKMARK"
+        assert int(version(found[-1]["object"])) >= int(version(listed))
+
+    async def test_a_watch_can_begin_with_what_is_there(self, server: ApiClient) -> None:
+        await server.did("POST", server.path(CONFIG_MAPS), config_map("there", labels={"t": "1"}))
+        query = {"labelSelector": "t=1", "timeoutSeconds": "5"}
+        async with server.watch(CONFIG_MAPS, **query) as events:
+            assert (await anext(events))["type"] == "ADDED"
+        streaming = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+        async with server.watch(
+            CONFIG_MAPS, **query, **streaming, allowWatchBookmarks="true"
+        ) as events:
+            assert (await anext(events))["type"] == "ADDED"
+            bookmark = await anext(events)
+            annotations = bookmark["object"]["metadata"]["annotations"]
+            assert annotations == {"k8s.io/initial-events-end": "true"}
+
+    # Discovery
+
+    async def test_our_kinds_are_discovered(self, server: ApiClient) -> None:
+        groups = {group["name"] for group in (await server.did("GET", "/apis"))["groups"]}
+        assert {"apps", "coordination.k8s.io", "trading.aristobot.io"} <= groups
+        found = await server.did("GET", "/apis/trading.aristobot.io/v1alpha1")
+        names = {resource["name"] for resource in found["resources"]}
+        for plural in ("brokers", "strategies", "activestrategies"):
+            assert {plural, f"{plural}/status"} <= names
+        assert "activestrategies/scale" not in names

@@ -1,0 +1,191 @@
+"""The kinds that the double serves: its discovery documents, and what their schemas demand.
+
+Built-in kinds are those that Aristobot's operator, command line and charts touch. Custom kinds come
+from CustomResourceDefinitions: their defaults are applied, unknown fields are pruned, and what the
+OpenAPI part of the schema refuses is refused. CEL rules (`x-kubernetes-validations`) are not run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jsonschema
+
+from tests.support.kube_api.failures import invalid
+
+Object = dict[str, Any]
+_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource of one version. `status`: it has the subresource, so that `/status` is apart."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    status: bool = False
+    #: Whether `metadata.generation` counts changes of what is not metadata or status.
+    generation: bool = False
+    #: Whether a PUT without `metadata.resourceVersion` is taken.
+    unconditional_update: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    selectable: tuple[str, ...] = ()
+    #: `openAPIV3Schema` of a custom kind.
+    schema: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """As in messages: `brokers.trading.aristobot.io`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """What a field selector may name."""
+        return frozenset({"metadata.name", "metadata.namespace", *self.selectable})
+
+    def discovered(self) -> Iterator[Object]:
+        """Its entries in the APIResourceList."""
+        common = {"namespaced": self.namespaced, "kind": self.kind}
+        yield {
+            **common,
+            "name": self.plural,
+            "singularName": self.kind.lower(),
+            "verbs": _VERBS,
+            "shortNames": list(self.short_names),
+            "categories": list(self.categories),
+        }
+        if self.status:
+            name, verbs = f"{self.plural}/status", ["get", "patch", "update"]
+            yield {**common, "name": name, "singularName": "", "verbs": verbs}
+
+    @cached_property
+    def _validator(self) -> jsonschema.Draft7Validator:
+        return jsonschema.Draft7Validator(_as_json_schema(self.schema or {}))
+
+    def admit(self, obj: Object) -> None:
+        """Fill in defaults and drop unknown fields; raises Failure (422) for what is invalid."""
+        if self.schema is None:
+            return
+        for part in obj.keys() - {"apiVersion", "kind", "metadata"}:
+            if part not in self.schema.get("properties", {}):
+                del obj[part]
+        for part, schema in self.schema.get("properties", {}).items():
+            if part in ("apiVersion", "kind", "metadata"):
+                continue
+            if part not in obj and "default" in schema:
+                obj[part] = copy.deepcopy(schema["default"])
+            if part in obj:
+                _complete(obj[part], schema)
+        errors = sorted(
+            self._validator.iter_errors(obj), key=lambda error: list(map(str, error.path))
+        )
+        if errors:
+            raise invalid(
+                self.kind,
+                obj["metadata"].get("name", ""),
+                [(_dotted(error.absolute_path), error.message) for error in errors],
+            )
+
+
+BUILT_IN: tuple[Kind, ...] = (
+    Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",)),
+    Kind("", "v1", "Event", "events", short_names=("ev",)),
+    Kind("", "v1", "Namespace", "namespaces", namespaced=False, status=True, short_names=("ns",)),
+    Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", status=True),
+    Kind("", "v1", "Pod", "pods", status=True, generation=True, short_names=("po",)),
+    Kind("", "v1", "Secret", "secrets"),
+    Kind("", "v1", "Service", "services", status=True),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("apps", "v1", "Deployment", "deployments", status=True, generation=True),
+    Kind("apps", "v1", "ReplicaSet", "replicasets", status=True, generation=True),
+    Kind("apps", "v1", "StatefulSet", "statefulsets", status=True, generation=True),
+    Kind("coordination.k8s.io", "v1", "Lease", "leases", unconditional_update=False),
+    Kind("events.k8s.io", "v1", "Event", "events", short_names=("ev",)),
+    Kind(
+        *("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"),
+        namespaced=False,
+        status=True,
+        generation=True,
+        unconditional_update=False,
+    ),
+)
+
+
+def custom_kind(definition: Mapping[str, Any]) -> Iterator[Kind]:
+    """The served versions of a CustomResourceDefinition."""
+    spec = definition["spec"]
+    names = spec["names"]
+    for version in spec["versions"]:
+        if not version.get("served", True):
+            continue
+        yield Kind(
+            *(spec["group"], version["name"], names["kind"], names["plural"]),
+            namespaced=spec.get("scope", "Namespaced") == "Namespaced",
+            status="status" in version.get("subresources", {}),
+            generation=True,
+            unconditional_update=False,
+            short_names=tuple(names.get("shortNames", ())),
+            categories=tuple(names.get("categories", ())),
+            selectable=tuple(
+                selected["jsonPath"].removeprefix(".")
+                for selected in version.get("selectableFields", ())
+            ),
+            schema=version.get("schema", {}).get("openAPIV3Schema"),
+        )
+
+
+def api_group(group: str, versions: Iterable[str]) -> Object:
+    found = [{"groupVersion": f"{group}/{v}", "version": v} for v in dict.fromkeys(versions)]
+    return {"name": group, "versions": found, "preferredVersion": found[0]}
+
+
+def _complete(value: Any, schema: Mapping[str, Any]) -> None:
+    """Defaults in, unknown fields out, in place; a null with a default becomes the default."""
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        for name, child in known.items():
+            if "default" in child and value.get(name) is None:
+                value[name] = copy.deepcopy(child["default"])
+            if name in value:
+                _complete(value[name], child)
+        rest = schema.get("additionalProperties")
+        if isinstance(rest, dict):
+            for name in value.keys() - known.keys():
+                _complete(value[name], rest)
+        elif not rest and not schema.get("x-kubernetes-preserve-unknown-fields"):
+            for name in value.keys() - known.keys():
+                del value[name]
+    elif isinstance(value, list):
+        for item in value:
+            _complete(item, schema.get("items", {}))
+
+
+def _as_json_schema(schema: Any) -> Any:
+    """OpenAPI v3's `nullable` and `x-kubernetes-int-or-string` in words that jsonschema knows."""
+    if isinstance(schema, list):
+        return [_as_json_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _as_json_schema(value) for key, value in schema.items()}
+    if schema.get("x-kubernetes-int-or-string") is True:
+        found["type"] = ["integer", "string"]
+    if schema.get("nullable") is True and isinstance(found.get("type"), str):
+        found["type"] = [found["type"], "null"]
+    return found
+
+
+def _dotted(path: Iterable[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

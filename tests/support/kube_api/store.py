@@ -1,0 +1,452 @@
+"""The objects, and every rule of writing them. No I/O but the clock and uids.
+
+One counter gives resource versions to all kinds, as etcd's revision does. Each write is remembered
+as a change, which watches read. Every method is done when it returns, the garbage collector's work
+included; a real cluster takes its time for that.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+
+from tests.support.kube_api import fields
+from tests.support.kube_api.failures import Failure, conflict, invalid, not_found
+from tests.support.kube_api.fields import Owner
+from tests.support.kube_api.kinds import Kind
+from tests.support.kube_api.rules import check_built_in, settle
+
+Object = dict[str, Any]
+Key = tuple[str, str]  # namespace ("" for what has none), name
+
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+_MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+#: Metadata that only the server writes.
+_SERVER_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write. `old` is None for a creation, `new` for a removal; both are never changed."""
+
+    version: int
+    kind: Kind
+    old: Object | None
+    new: Object | None
+
+
+@dataclass(frozen=True)
+class Write:
+    """Who writes, and what of the object: "" (all but the status) or "status"."""
+
+    manager: str
+    subresource: str = ""
+    dry_run: bool = False
+
+
+@dataclass
+class Store:
+    kinds: tuple[Kind, ...]
+    #: How many changes are kept for watches that resume.
+    remembered: int = 10_000
+    version: int = 1
+    changes: list[Change] = field(default_factory=list)
+    #: Told of each change, at once.
+    listeners: list[Callable[[Change], None]] = field(default_factory=list)
+    _objects: dict[Kind, dict[Key, Object]] = field(default_factory=dict)
+    _owners: dict[tuple[Kind, Key], dict[Owner, fields.Fields]] = field(default_factory=dict)
+    _names: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def kind_of(self, api_version: str, kind: str) -> Kind | None:
+        return next((k for k in self.kinds if (k.api_version, k.kind) == (api_version, kind)), None)
+
+    @property
+    def oldest(self) -> int:
+        """The oldest resource version that a watch can resume from."""
+        return self.changes[0].version - 1 if self.changes else self.version
+
+    def forget(self) -> None:
+        """Drop all remembered changes, as etcd's compaction does."""
+        self.version += 1
+        self.changes.clear()
+
+    # Reading
+
+    def list(self, kind: Kind, namespace: str = "") -> list[Object]:
+        """Copies, by namespace and name. `namespace`: "" for all."""
+        held = self._objects.get(kind, {})
+        return [
+            copy.deepcopy(held[key]) for key in sorted(held) if not namespace or key[0] == namespace
+        ]
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        return copy.deepcopy(self._live(kind, (namespace, name)))
+
+    def owners(self, kind: Kind, namespace: str, name: str) -> Mapping[Owner, fields.Fields]:
+        return dict(self._owners.get((kind, (namespace, name)), {}))
+
+    # Writing
+
+    def create(self, kind: Kind, namespace: str, obj: Object, write: Write) -> Object:
+        owner = Owner(write.manager, "Update")
+        return self._create(
+            kind, namespace, obj, write, lambda made: {owner: fields.fields_of(made)}
+        )
+
+    def replace(self, kind: Kind, namespace: str, name: str, obj: Object, write: Write) -> Object:
+        """PUT."""
+        given = obj.get("metadata", {}).get("resourceVersion")
+        self._live(kind, (namespace, name))
+        if not given and not kind.unconditional_update:
+            cause = "Invalid value: 0: must be specified for an update"
+            raise invalid(kind.kind, name, [("metadata.resourceVersion", cause)])
+        return self._update(kind, (namespace, name), obj, write)
+
+    def merge_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Object, write: Write
+    ) -> Object:
+        live = self._live(kind, (namespace, name))
+        return self._update(kind, (namespace, name), _merged(live, patch), write)
+
+    def json_patch(
+        self, kind: Kind, namespace: str, name: str, patch: list[Object], write: Write
+    ) -> Object:
+        live = self._live(kind, (namespace, name))
+        try:
+            patched = jsonpatch.apply_patch(copy.deepcopy(live), patch)
+        except jsonpatch.InvalidJsonPatch as error:
+            raise Failure(400, str(error)) from None
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+            raise Failure(422, "the server rejected our request due to an error in our request"
+                          f" ({error})", reason="Invalid") from None  # fmt: skip
+        return self._update(kind, (namespace, name), patched, write)
+
+    def apply(
+        self, kind: Kind, namespace: str, name: str, config: Object, write: Write, *, force: bool
+    ) -> tuple[Object, bool]:
+        """Server-side apply. Returns the object, and whether it was created."""
+        who = Owner(write.manager, "Apply", write.subresource)
+        key = (namespace, name)
+        metadata = config.setdefault("metadata", {})
+        if config.get("apiVersion") != kind.api_version or config.get("kind") != kind.kind:
+            raise Failure(400, f"apiVersion and kind have to be {kind.api_version} {kind.kind}")
+        if metadata.setdefault("name", name) != name:
+            raise Failure(
+                400, f"the name of the object ({metadata['name']}) is not that of the URL"
+            )
+        if metadata.get("managedFields") is not None:
+            raise Failure(400, "metadata.managedFields must be nil")
+        if key not in self._objects.get(kind, {}):
+            if write.subresource:
+                raise not_found(kind.resource, name)
+            if metadata.get("uid") or metadata.get("resourceVersion"):
+                raise conflict(
+                    kind.resource, name, "uid or resourceVersion given, but it is not there"
+                )
+            wanted = fields.fields_of(_part(kind, config, write.subresource))
+            return self._create(kind, namespace, config, write, lambda _: {who: wanted}), True
+        live = self._live(kind, key)
+        ours = _part(kind, config, write.subresource)
+        try:
+            merged, owners = fields.apply(live, self._owners[kind, key], ours, who, force=force)
+        except fields.Conflict as found:
+            by: dict[str, list[str]] = {}
+            for manager, path in found.fields:
+                by.setdefault(manager, []).append(path)
+            several = "conflicts" if len(found.fields) > 1 else "conflict"
+            shown = "; ".join(f'with "{m}": {", ".join(paths)}' for m, paths in sorted(by.items()))
+            message = f"Apply failed with {len(found.fields)} {several}: {shown}"
+            raise Failure(
+                409, message, causes=[(p, f'conflict with "{m}"') for m, p in found.fields]
+            ) from None
+        if "resourceVersion" in metadata:
+            merged["metadata"]["resourceVersion"] = metadata["resourceVersion"]
+        return self._update(kind, key, merged, write, owners), False
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, options: Mapping[str, Any], *, dry_run: bool
+    ) -> tuple[Object, bool]:
+        """Returns the object, and whether it is gone (or waits for its finalizers)."""
+        key = (namespace, name)
+        live = self._live(kind, key)
+        metadata = live["metadata"]
+        for what, wanted in (options.get("preconditions") or {}).items():
+            if wanted is not None and metadata.get(what) != wanted:
+                raise _precondition_failed(kind, name, what, wanted, metadata.get(what))
+        policy = options.get("propagationPolicy") or "Background"
+        if policy not in ("Background", "Orphan"):
+            raise Failure(422, f"this double does not do propagationPolicy {policy}")
+        if dry_run:
+            return copy.deepcopy(live), not metadata.get("finalizers")
+        if policy == "Orphan":
+            self._orphan(metadata["uid"])
+        if not metadata.get("finalizers"):
+            return self._remove(kind, key), True
+        if "deletionTimestamp" in metadata:
+            return copy.deepcopy(live), False
+        marked = copy.deepcopy(live)
+        marked["metadata"]["deletionTimestamp"] = _now()
+        marked["metadata"]["deletionGracePeriodSeconds"] = 0
+        if "generation" in marked["metadata"]:
+            marked["metadata"]["generation"] += 1
+        return self._put(kind, key, marked), False
+
+    # Within
+
+    def _live(self, kind: Kind, key: Key) -> Object:
+        try:
+            return self._objects[kind][key]
+        except KeyError:
+            raise not_found(kind.resource, key[1]) from None
+
+    def _create(
+        self,
+        kind: Kind,
+        namespace: str,
+        obj: Object,
+        write: Write,
+        owned: Callable[[Object], dict[Owner, fields.Fields]],
+    ) -> Object:
+        made = copy.deepcopy(obj)
+        made["apiVersion"], made["kind"] = kind.api_version, kind.kind
+        metadata = made.setdefault("metadata", {})
+        if not metadata.get("name"):
+            if not metadata.get("generateName"):
+                raise invalid(
+                    kind.kind,
+                    "",
+                    [("metadata.name", "Required value: name or generateName is required")],
+                )
+            metadata["name"] = f"{metadata['generateName']}{next(self._names):05x}"
+        name = metadata["name"]
+        if kind.namespaced:
+            if metadata.setdefault("namespace", namespace) != namespace:
+                raise Failure(
+                    400, "the namespace of the object does not match the namespace on the URL"
+                )
+            if all(ns["metadata"]["name"] != namespace for ns in self._namespaces()):
+                raise not_found("namespaces", namespace)
+        if metadata.get("resourceVersion"):
+            raise Failure(400, "resourceVersion should not be set on objects to be created")
+        if (namespace, name) in self._objects.get(kind, {}):
+            raise Failure(409, f'{kind.resource} "{name}" already exists', reason="AlreadyExists")
+        if kind.status:
+            made.pop("status", None)
+        for given in (*_SERVER_METADATA, "managedFields"):
+            metadata.pop(given, None)
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": _now()}
+        if kind.generation:
+            metadata["generation"] = 1
+        owners = owned(made)
+        settle(kind, made)
+        self._check(kind, made, None)
+        key = (namespace if kind.namespaced else "", name)
+        if write.dry_run:
+            return made
+        self._owners[kind, key] = owners
+        stored = self._put(kind, key, made)
+        self._collect_if_ownerless(kind, key, stored)
+        return stored
+
+    def _update(
+        self,
+        kind: Kind,
+        key: Key,
+        new: Object,
+        write: Write,
+        owners: dict[Owner, fields.Fields] | None = None,
+    ) -> Object:
+        """Write what belongs to the subresource. `owners` are found by comparing, unless given."""
+        live = self._live(kind, key)
+        given = new.get("metadata") or {}
+        version = given.get("resourceVersion")
+        if version and version != live["metadata"]["resourceVersion"]:
+            raise conflict(kind.resource, key[1], _MODIFIED)
+        if given.get("uid") and given["uid"] != live["metadata"]["uid"]:
+            raise _precondition_failed(kind, key[1], "UID", given["uid"], live["metadata"]["uid"])
+        if given.get("name", key[1]) != key[1] or given.get("namespace", key[0]) != key[0]:
+            raise Failure(400, "the name or namespace of the object does not match the URL")
+        made = _written(kind, live, new, write.subresource)
+        settle(kind, made)
+        if owners is None:
+            who = Owner(write.manager, "Update", write.subresource)
+            owners = fields.update(live, made, self._owners[kind, key], who)
+        self._check(kind, made, live)
+        if kind.generation and _counted(made) != _counted(live):
+            made["metadata"]["generation"] = live["metadata"]["generation"] + 1
+        if write.dry_run:
+            return made
+        if made == live and owners == self._owners[kind, key]:
+            return copy.deepcopy(live)
+        self._owners[kind, key] = owners
+        if "deletionTimestamp" in made["metadata"] and not made["metadata"].get("finalizers"):
+            return self._remove(kind, key, made)
+        return self._put(kind, key, made)
+
+    def _check(self, kind: Kind, made: Object, old: Object | None) -> None:
+        metadata = made["metadata"]
+        wrong = []
+        if not _NAME.match(metadata["name"]) or len(metadata["name"]) > 253:
+            cause = f"Invalid value: {metadata['name']!r}: a lowercase RFC 1123 subdomain is needed"
+            wrong.append(("metadata.name", cause))
+        for value in (metadata.get("labels") or {}).values():
+            if not isinstance(value, str) or not _LABEL_VALUE.match(value) or len(value) > 63:
+                cause = f"Invalid value: {value!r}: at most 63 of letters, digits, '-', '_' and '.'"
+                wrong.append(("metadata.labels", cause))
+        wrong += [
+            ("metadata.annotations", f"Invalid value: {value!r}: not a string")
+            for value in (metadata.get("annotations") or {}).values()
+            if not isinstance(value, str)
+        ]
+        finalizers = metadata.get("finalizers") or []
+        if old and "deletionTimestamp" in old["metadata"]:
+            for added in set(finalizers) - set(old["metadata"].get("finalizers") or []):
+                cause = "Forbidden: no new finalizers can be added if the object is being deleted"
+                wrong.append(("metadata.finalizers", f"{cause}, found new finalizers {added!r}"))
+        if wrong:
+            raise invalid(kind.kind, metadata["name"], wrong)
+        kind.admit(made)
+        check_built_in(kind, made, old)
+
+    def _put(self, kind: Kind, key: Key, obj: Object) -> Object:
+        old = self._objects.get(kind, {}).get(key)
+        self.version += 1
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        self._objects.setdefault(kind, {})[key] = obj
+        self._tell(Change(self.version, kind, old, obj))
+        return copy.deepcopy(obj)
+
+    def _remove(self, kind: Kind, key: Key, last: Object | None = None) -> Object:
+        old = self._objects[kind].pop(key)
+        del self._owners[kind, key]
+        self.version += 1
+        gone = copy.deepcopy(last or old)
+        gone["metadata"]["resourceVersion"] = str(self.version)
+        self._tell(Change(self.version, kind, gone, None))
+        self._collect(gone["metadata"]["uid"])
+        if kind.resource == "namespaces":
+            for other in self.kinds:
+                for obj in self.list(other, key[1]) if other.namespaced else ():
+                    self.delete(other, key[1], obj["metadata"]["name"], {}, dry_run=False)
+        return gone
+
+    def _tell(self, change: Change) -> None:
+        self.changes.append(change)
+        del self.changes[: -self.remembered]
+        for listener in list(self.listeners):
+            listener(change)
+
+    def _namespaces(self) -> list[Object]:
+        return list(self._objects.get(self.kind_of("v1", "Namespace"), {}).values())  # type: ignore[arg-type]
+
+    # Garbage collection by owner references
+
+    def _dependents(self, uid: str) -> list[tuple[Kind, Key]]:
+        return [
+            (kind, key)
+            for kind, held in self._objects.items()
+            for key, obj in held.items()
+            if any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences") or ())
+        ]
+
+    def _collect(self, uid: str) -> None:
+        for kind, key in self._dependents(uid):
+            if (obj := self._objects[kind].get(key)) is not None:
+                self._collect_if_ownerless(kind, key, obj)
+
+    def _collect_if_ownerless(self, kind: Kind, key: Key, obj: Object) -> None:
+        references = obj["metadata"].get("ownerReferences") or ()
+        if references and not any(self._exists(ref, key[0]) for ref in references):
+            self.delete(kind, *key, {}, dry_run=False)
+
+    def _exists(self, reference: Object, namespace: str) -> bool:
+        kind = self.kind_of(reference["apiVersion"], reference["kind"])
+        if kind is None:
+            return True  # Not one that the double knows: nothing can be said.
+        owner = self._objects.get(kind, {}).get(
+            (namespace if kind.namespaced else "", reference["name"])
+        )
+        return owner is not None and owner["metadata"]["uid"] == reference["uid"]
+
+    def _orphan(self, uid: str) -> None:
+        for kind, key in self._dependents(uid):
+            freed = copy.deepcopy(self._objects[kind][key])
+            metadata = freed["metadata"]
+            kept = [ref for ref in metadata["ownerReferences"] if ref["uid"] != uid]
+            metadata["ownerReferences"] = kept
+            if not kept:
+                del metadata["ownerReferences"]
+            self._put(kind, key, freed)
+
+
+def _precondition_failed(kind: Kind, name: str, what: str, wanted: str, found: str) -> Failure:
+    shown = f"{what} in precondition: {wanted}, {what} in object meta: {found}"
+    return conflict(kind.resource, name, f"Precondition failed: {shown}")
+
+
+def _part(kind: Kind, config: Object, subresource: str) -> Object:
+    """What of an applied configuration is written through this path."""
+    if subresource:
+        metadata = {"name": config["metadata"]["name"]}
+        return {"metadata": metadata, subresource: config.get(subresource, {})}
+    if not kind.status:
+        return config
+    return {key: value for key, value in config.items() if key != "status"}
+
+
+def _written(kind: Kind, live: Object, new: Object, subresource: str) -> Object:
+    """`new`, with what this path can't write taken from `live`."""
+    if subresource:
+        made = copy.deepcopy(live)
+        made.pop(subresource, None)
+        if subresource in new:
+            made[subresource] = copy.deepcopy(new[subresource])
+        return made
+    made = copy.deepcopy(new)
+    made["apiVersion"], made["kind"] = kind.api_version, kind.kind
+    metadata = made.setdefault("metadata", {})
+    for name in ("name", "namespace", "resourceVersion", "generateName", *_SERVER_METADATA):
+        metadata.pop(name, None)
+        if name in live["metadata"]:
+            metadata[name] = live["metadata"][name]
+    metadata.pop("managedFields", None)
+    for name in [name for name, value in metadata.items() if value in (None, [], {})]:
+        del metadata[name]
+    if kind.status:
+        made.pop("status", None)
+        if "status" in live:
+            made["status"] = copy.deepcopy(live["status"])
+    return made
+
+
+def _counted(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    found = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            found.pop(key, None)
+        else:
+            found[key] = _merged(found.get(key), value)
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
