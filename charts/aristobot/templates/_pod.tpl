@@ -141,23 +141,6 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/* (port name): for the embedded servers, which speak no HTTP. */}}
-{{- define "aristobot.tcpProbes" -}}
-startupProbe:
-  tcpSocket: {port: {{ . }}}
-  periodSeconds: 2
-  failureThreshold: 90
-readinessProbe:
-  tcpSocket: {port: {{ . }}}
-  periodSeconds: 5
-  failureThreshold: 2
-livenessProbe:
-  tcpSocket: {port: {{ . }}}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
-{{- end }}
-
 {{/* (dict "storage" {size, storageClass} "labels" ...): one volume of a StatefulSet. */}}
 {{- define "aristobot.claim" -}}
 volumeClaimTemplates:
