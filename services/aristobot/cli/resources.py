@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from aristobot.cli.options import OWNER, Data, Owner
-from aristobot.cli.session import open_session, run
+from aristobot.cli.session import open_store, run
 from aristobot.cli.strategy_check import require_sound
 from aristobot.contracts.resources import Document, Strategy, parse_document
 from aristobot.core.errors import Misconfigured
@@ -42,6 +42,7 @@ _COLUMNS = {
         "broker",
         "symbol",
         "tf",
+        "position",
         "phase",
         "age",
         "message",
@@ -123,10 +124,9 @@ def apply(
     strategies = [document for document in documents if isinstance(document, Strategy)]
 
     async def work() -> None:
-        async with open_session(data) as session:
+        async with open_store(data) as store:
             if strategies:
                 await require_sound(strategies)
-            store = session.store()
             for document in documents:
                 whose = document.metadata.namespace or owner
                 outcome = await store.apply(whose, document)
@@ -146,8 +146,7 @@ def get(
     wanted = _kind(kind)
 
     async def work() -> list[dict[str, Any]]:
-        async with open_session(data) as session:
-            store = session.store()
+        async with open_store(data) as store:
             if wanted == "Secret":
                 return [
                     {"kind": "Secret", "metadata": {"name": n, "namespace": owner}, "keys": keys}
@@ -204,6 +203,7 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
         "symbol": spec.get("symbol"),
         # Named by the strategy when the active strategy names none; the executor finds out.
         "tf": timeframe or status.get("timeframe"),
+        "position": status.get("position"),
         "phase": status.get("phase"),
         "age": _age(metadata.get("creationTimestamp")),
     }
@@ -236,13 +236,16 @@ def delete(
     """Delete a resource; what ran for it stops, its history stays."""
     wanted = _kind(kind)
 
-    async def work() -> bool:
-        async with open_session(data) as session:
-            return await session.store().delete(owner, wanted, name)
+    async def work() -> str:
+        async with open_store(data) as store:
+            if not await store.delete(owner, wanted, name):
+                raise Misconfigured(f"{owner} has no {wanted.lower()} {name}")
+            left = None if wanted == "Secret" else await store.get(owner, wanted, name)
+        if left is not None and left.deletion_asked_at is not None:
+            return "is being deleted: it goes once what it needs before that is done"
+        return "deleted"
 
-    if not run(work()):
-        raise Misconfigured(f"{owner} has no {wanted.lower()} {name}")
-    typer.echo(f"{wanted.lower()}/{name} deleted")
+    typer.echo(f"{wanted.lower()}/{name} {run(work())}")
 
 
 def register(app: typer.Typer) -> None:

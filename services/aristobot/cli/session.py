@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from aristobot.cli.target import current_target
 from aristobot.contracts.nats_roles import NatsRole, admin
+from aristobot.core.errors import Misconfigured
 from aristobot.local.layout import Address, Layout
 from aristobot.platform.db import Database
 
 if TYPE_CHECKING:
     from aristobot.platform.bus import Bus
-    from aristobot.platform.resource_store import PostgresResourceStore
+    from aristobot.platform.postgres_store import PostgresResourceStore
+    from aristobot.platform.resource_store import ResourceStore
 
 Result = TypeVar("Result")
 
@@ -34,7 +37,7 @@ class Session:
 
     def store(self) -> PostgresResourceStore:
         """Resources and secrets."""
-        from aristobot.platform.resource_store import PostgresResourceStore
+        from aristobot.platform.postgres_store import PostgresResourceStore
         from aristobot.platform.secrets import SecretStore, load_keys
 
         return PostgresResourceStore(self.database, SecretStore(load_keys(self.layout.secret_keys)))
@@ -66,14 +69,45 @@ class Session:
 
 @asynccontextmanager
 async def open_session(data: Path) -> AsyncIterator[Session]:
-    """Raises `Misconfigured` when no platform runs on `data`."""
+    """The platform embedded on this machine.
+
+    Raises `Misconfigured` when none runs on `data`, and when the cluster's platform is meant.
+    """
+    if current_target().on_kubernetes:
+        raise current_target().only_in_pod()
     layout = Layout.at(data)
-    address = Address.read(layout)
+    address = _address(layout)
     database = Database(address.database_url, service="cli", pool_size=1)
     try:
         yield Session(layout, address, database)
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def open_store(data: Path) -> AsyncIterator[ResourceStore]:
+    """The resources of the platform that is meant, here or on Kubernetes."""
+    target = current_target()
+    if target.on_kubernetes:
+        from aristobot.platform.kubeconfig import read_access
+        from aristobot.platform.kubernetes_store import open_kubernetes_store
+
+        async with open_kubernetes_store(read_access(target.context)) as store:
+            yield store
+    else:
+        async with open_session(data) as session:
+            yield session.store()
+
+
+def _address(layout: Layout) -> Address:
+    from aristobot.platform.kubeconfig import is_configured
+
+    try:
+        return Address.read(layout)
+    except Misconfigured as error:
+        if layout.address_file.is_file() or not is_configured():
+            raise
+        raise Misconfigured(f"{error}; for the platform on Kubernetes, add --kube") from None
 
 
 def run(work: Coroutine[None, None, Result]) -> Result:

@@ -1,25 +1,29 @@
 """`aristobot strategy ...`: check a strategy's code; stop, suspend, resume it, sell what it holds.
 
-Stop and suspend change the resource, as an `apply` would; whoever executes it does the rest. A sale
-by hand is a decision of its own, which the engine judges, records and turns into one order.
+Stop and suspend change the resource as it stands at that moment; whoever executes it does the rest,
+here or on Kubernetes. A sale by hand is a decision of its own, which the engine judges, records and
+turns into one order.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aristobot.cli.options import OWNER, AsJson, Data, Limit, Owner
-from aristobot.cli.session import Session, open_session, run
+from aristobot.cli.session import Session, open_session, open_store, run
+from aristobot.cli.target import current_target
 from aristobot.core.errors import Misconfigured
 
 if TYPE_CHECKING:
     from aristobot.contracts.messages import Decision
-    from aristobot.contracts.resources import ActiveStrategy
+    from aristobot.contracts.resources import ActiveStrategySpec
+    from aristobot.platform.resource_store import ResourceStore, StoredResource
 
 _PANEL = "Strategies"
 _LOOK_SECONDS = 0.1
@@ -49,21 +53,24 @@ def stop(data: Data, name: Name, yes: Yes = False, owner: Owner = OWNER) -> None
     from datetime import UTC, datetime
 
     async def work() -> str:
-        async with open_session(data) as session:
-            active = await _find(session, owner, name)
-            held = await _positions(session, owner, name)
+        async with _steering(data) as (store, session):
+            seen = await _find(store, owner, name)
+            held = await _holding(seen, session)
             if held:
                 typer.echo(
-                    f"{name} holds {_amounts(held)}. Stopped, it sells no more by itself; a stop "
-                    "and a target that are at the exchange stay there."
+                    f"{name} holds {held}. Stopped, it sells no more by itself; a stop and a "
+                    "target that are at the exchange stay there."
                 )
                 if not (yes or typer.confirm("Stop it?")):
                     return "nothing was changed"
             now = datetime.now(UTC)
-            start = active.spec.start
-            # One that would only begin later can't have ended; being inactive is enough then.
-            ended = {"end": now} if start is None or start < now else {}
-            await _change(session, owner, active, {"active": False, **ended})
+
+            def stopped(spec: ActiveStrategySpec) -> dict[str, Any]:
+                # One that would only begin later can't have ended; being inactive is enough then.
+                ended = {"end": now.isoformat()} if spec.start is None or spec.start < now else {}
+                return {"active": False, **ended}
+
+            await _change(store, seen, stopped)
             if held:
                 return f"{name} is stopped; `aristobot strategy sell {name}` sells what it holds"
             return f"{name} is stopped"
@@ -76,13 +83,13 @@ def suspend(data: Data, name: Name, owner: Owner = OWNER) -> None:
     """Suspend a strategy: it decides nothing until it is resumed. What it holds stays."""
 
     async def work() -> str:
-        async with open_session(data) as session:
-            active = await _find(session, owner, name)
-            if active.spec.paused:
+        async with _steering(data) as (store, session):
+            seen = await _find(store, owner, name)
+            if _spec(seen).paused:
                 return f"{name} is suspended already"
-            await _change(session, owner, active, {"paused": True})
-            held = await _positions(session, owner, name)
-            return f"{name} is suspended" + (f"; it holds {_amounts(held)}" if held else "")
+            await _change(store, seen, lambda _: {"paused": True})
+            held = await _holding(seen, session)
+            return f"{name} is suspended" + (f"; it holds {held}" if held else "")
 
     typer.echo(run(work()))
 
@@ -91,17 +98,20 @@ def suspend(data: Data, name: Name, owner: Owner = OWNER) -> None:
 def resume(data: Data, name: Name, owner: Owner = OWNER) -> None:
     """Resume a suspended strategy, from the next candle on."""
 
+    def resumed(spec: ActiveStrategySpec) -> dict[str, Any]:
+        if not spec.active:
+            raise Misconfigured(
+                f"{name} is stopped, not suspended: to start it again, apply its file with "
+                "`active: true` and an `end` that lies ahead, or none"
+            )
+        return {"paused": False}
+
     async def work() -> str:
-        async with open_session(data) as session:
-            active = await _find(session, owner, name)
-            if not active.spec.active:
-                raise Misconfigured(
-                    f"{name} is stopped, not suspended: to start it again, apply its file with "
-                    "`active: true` and an `end` that lies ahead, or none"
-                )
-            if not active.spec.paused:
+        async with open_store(data) as store:
+            seen = await _find(store, owner, name)
+            if _spec(seen).active and not _spec(seen).paused:
                 return f"{name} is not suspended"
-            await _change(session, owner, active, {"paused": False})
+            await _change(store, seen, resumed)
             return f"{name} is resumed"
 
     typer.echo(run(work()))
@@ -121,7 +131,7 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
         async with open_session(data) as session:
             held = await _positions(session, owner, name)
             if not held:
-                await _find(session, owner, name)
+                await _find(session.store(), owner, name)
                 return [f"{name} holds nothing"]
             timeframe = await _timeframe(session, owner, name)
             async with session.bus(api()) as bus:
@@ -175,20 +185,50 @@ def list_decisions(
     print_table(rows, shown, "no decisions yet")
 
 
-async def _find(session: Session, owner: str, name: str) -> ActiveStrategy:
-    from aristobot.contracts.resources import ActiveStrategy
+@asynccontextmanager
+async def _steering(data: Path) -> AsyncIterator[tuple[ResourceStore, Session | None]]:
+    """The resources, and the platform's session where there is one: not from outside a cluster."""
+    if current_target().on_kubernetes:
+        async with open_store(data) as store:
+            yield store, None
+    else:
+        async with open_session(data) as session:
+            yield session.store(), session
 
-    stored = await session.store().get(owner, "ActiveStrategy", name)
+
+async def _find(store: ResourceStore, owner: str, name: str) -> StoredResource:
+    stored = await store.get(owner, "ActiveStrategy", name)
     if stored is None:
         raise Misconfigured(f"{owner} has no active strategy {name}")
-    return stored.parse(ActiveStrategy)
+    return stored
+
+
+def _spec(stored: StoredResource) -> ActiveStrategySpec:
+    from aristobot.contracts.resources import ActiveStrategy
+
+    return stored.parse(ActiveStrategy).spec
 
 
 async def _change(
-    session: Session, owner: str, active: ActiveStrategy, changes: dict[str, Any]
+    store: ResourceStore,
+    seen: StoredResource,
+    changes: Callable[[ActiveStrategySpec], dict[str, Any]],
 ) -> None:
-    spec = type(active.spec).model_validate(active.spec.model_dump() | changes)
-    await session.store().apply(owner, active.model_copy(update={"spec": spec}))
+    """Change what was seen; if somebody was faster, once more, on what stands there now."""
+    from aristobot.platform.resource_store import ChangedMeanwhile
+
+    try:
+        await store.change(seen, changes(_spec(seen)))
+    except ChangedMeanwhile:
+        seen = await _find(store, seen.owner, seen.name)
+        await store.change(seen, changes(_spec(seen)))
+
+
+async def _holding(stored: StoredResource, session: Session | None) -> str:
+    """What the strategy holds, in words; empty when it is nothing, or not known from here."""
+    if session is None:
+        return str(stored.status.get("position") or "")
+    return _amounts(await _positions(session, stored.owner, stored.name))
 
 
 async def _positions(session: Session, owner: str, name: str) -> Sequence[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aristobot.contracts.resources import Broker, parse_document
-from aristobot.platform.resource_store import PostgresResourceStore
+from aristobot.platform.postgres_store import PostgresResourceStore
 
 OWNER = "demo"
 BROKER = "demo"

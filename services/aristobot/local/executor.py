@@ -50,7 +50,8 @@ from aristobot.local.supervisor import Phase, Supervisor
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
 from aristobot.platform.db import EVERY_OWNER
-from aristobot.platform.resource_store import PostgresResourceStore, StoredResource
+from aristobot.platform.postgres_store import PostgresResourceStore
+from aristobot.platform.resource_store import StoredResource
 from aristobot.platform.waiting import end_if_cancelled, wait_set
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from aristobot.platform.resource_store import PostgresResourceStore, StoredResource
+from aristobot.platform.postgres_store import PostgresResourceStore
+from aristobot.platform.resource_store import StoredResource
 
 
 async def report_ready(

@@ -39,7 +39,7 @@ from aristobot.platform.bus import Bus
 from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.migrate import migrate
 from aristobot.platform.nats_auth import Trust, create_trust, issue_role, write_private
-from aristobot.platform.resource_store import PostgresResourceStore
+from aristobot.platform.postgres_store import PostgresResourceStore
 from aristobot.platform.resource_watch import watch_resources
 from aristobot.platform.sandbox.availability import verdict
 from aristobot.platform.secrets import SecretStore, load_keys

@@ -1,22 +1,18 @@
-"""The desired state: a port for applying and reading resources, and its PostgreSQL adapter.
+"""The desired state: a port for applying, reading and changing resources; two adapters keep it.
 
-The CLI and (later) the API talk to `ResourceStore`; on Kubernetes another adapter does the same
-on the custom resources. A change is announced by NOTIFY in its own transaction, so whoever
-executes the resources need not poll. Not here: acting on a resource.
+The CLI and (later) the API talk to `ResourceStore`: embedded, it is PostgreSQL (`postgres_store`),
+on Kubernetes the custom resources themselves (`kubernetes_store`), so that `aristobot` and
+`kubectl` see and change the same objects. Both keep the same promises, shown by one set of tests.
+Not here: acting on a resource.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
-
-from sqlalchemy import Row, delete, func, select, text
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.resources import (
     GROUP_VERSION,
@@ -27,18 +23,10 @@ from aristobot.contracts.resources import (
     Strategy,
     parse_document,
 )
-from aristobot.core.errors import Misconfigured
-from aristobot.platform.db import EVERY_OWNER, Database
-from aristobot.platform.secrets import SecretStore
-from aristobot.platform.tables import resources, secrets, users
-
-#: The channel on which changes are announced.
-CHANNEL = "aristobot_resources"
+from aristobot.core.errors import Misconfigured, Retryable
 
 #: The kinds that stand in the table `resources`; a Secret has a store of its own.
 Typed = TypeVar("Typed", Broker, Strategy, ActiveStrategy)
-
-_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
 class Applied(StrEnum):
@@ -54,6 +42,7 @@ class StoredResource:
     """One resource as it stands. `generation` counts changes of the spec.
 
     `uid` is made with the resource: one that is deleted and applied again has another.
+    `deletion_asked_at`: it is to go, as soon as what has to be done before that is done.
     """
 
     owner: str
@@ -64,6 +53,7 @@ class StoredResource:
     generation: int
     created_at: datetime
     status: Mapping[str, Any] = field(default_factory=dict)
+    deletion_asked_at: datetime | None = None
 
     def document(self) -> dict[str, Any]:
         """As YAML would show it."""
@@ -79,6 +69,9 @@ class StoredResource:
             },
             "spec": dict(self.spec),
         }
+        if self.deletion_asked_at is not None:
+            asked_at = self.deletion_asked_at.isoformat(timespec="seconds")
+            document["metadata"]["deletionTimestamp"] = asked_at
         if self.status:
             document["status"] = dict(self.status)
         return document
@@ -91,152 +84,65 @@ class StoredResource:
         return document
 
 
+class ChangedMeanwhile(Retryable):
+    """The resource is no longer what the change was meant for; nothing was changed."""
+
+
 class ResourceStore(Protocol):
-    """Where the desired state lives. Every call may raise `Retryable`."""
+    """Where the desired state lives.
 
-    async def apply(self, owner: str, document: Document) -> Applied: ...
-
-    async def list(self, owner: str, kind: str) -> Sequence[StoredResource]: ...
-
-    async def get(self, owner: str, kind: str, name: str) -> StoredResource | None: ...
-
-    async def delete(self, owner: str, kind: str, name: str) -> bool: ...
-
-    async def set_status(
-        self, owner: str, kind: str, name: str, status: Mapping[str, Any]
-    ) -> None: ...
-
-
-class PostgresResourceStore:
-    """The embedded platform's `ResourceStore`."""
-
-    def __init__(self, database: Database, secret_store: SecretStore) -> None:
-        self._database = database
-        self._secrets = secret_store
-
-    @asynccontextmanager
-    async def _changing(self, owner: str) -> AsyncIterator[AsyncConnection]:
-        async with self._database.transaction(owner) as connection:
-            await connection.execute(insert(users).values(owner=owner).on_conflict_do_nothing())
-            yield connection
-            await connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": owner})
+    Every call may raise `Retryable`, and `Misconfigured` when the store refuses it for good.
+    """
 
     async def apply(self, owner: str, document: Document) -> Applied:
-        """Create or change one resource."""
-        if isinstance(document, SecretDocument):
-            return await self._apply_secret(owner, document)
-        name, kind = document.metadata.name, document.kind
-        number = document.spec.number if isinstance(document, Broker) else None
-        spec = document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        async with self._changing(owner) as connection:
-            if number is not None:
-                await self._require_free_number(connection, owner, name, number)
-            found = (
-                await connection.execute(
-                    select(resources.c.spec)
-                    .where(
-                        resources.c.owner == owner,
-                        resources.c.kind == kind,
-                        resources.c.name == name,
-                    )
-                    .with_for_update()
-                )
-            ).one_or_none()
-            if found is not None and found.spec == spec:
-                return Applied.UNCHANGED
-            statement = insert(resources).values(owner=owner, kind=kind, name=name, spec=spec)
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["owner", "kind", "name"],
-                    set_={
-                        "spec": statement.excluded.spec,
-                        "generation": resources.c.generation + 1,
-                        "updated_at": func.now(),
-                    },
-                )
-            )
-        return Applied.CREATED if found is None else Applied.CONFIGURED
+        """Create the resource, or make its spec what the document says, whoever set it before."""
 
-    async def _require_free_number(
-        self, connection: AsyncConnection, owner: str, broker: str, number: int
-    ) -> None:
-        taken = await connection.scalar(
-            select(resources.c.name).where(
-                resources.c.owner == owner,
-                resources.c.kind == "Broker",
-                resources.c.name != broker,
-                resources.c.spec["number"].as_integer() == number,
-            )
-        )
-        if taken is not None:
-            raise Misconfigured(f"spec.number: {number} is already the number of broker {taken}")
+    async def change(self, seen: StoredResource, changes: Mapping[str, Any]) -> None:
+        """Change those fields of the spec (names and values as in YAML; None removes one).
 
-    async def _apply_secret(self, owner: str, document: SecretDocument) -> Applied:
-        name, values = document.metadata.name, document.values()
-        async with self._changing(owner) as connection:
-            before = await self._secrets.read(connection, owner, name)
-            if before == values:
-                return Applied.UNCHANGED
-            await self._secrets.write(connection, owner, name, values)
-        return Applied.CONFIGURED if before else Applied.CREATED
+        Raises `ChangedMeanwhile` when the spec is no longer the one that was seen.
+        """
 
     async def list(self, owner: str, kind: str) -> Sequence[StoredResource]:
         """All resources of a kind, by name; `EVERY_OWNER` lists everybody's."""
-        query = select(resources).where(resources.c.kind == kind)
-        if owner != EVERY_OWNER:
-            query = query.where(resources.c.owner == owner)
-        async with self._database.transaction(owner) as connection:
-            rows = await connection.execute(query.order_by(resources.c.owner, resources.c.name))
-            return [_stored(row) for row in rows]
 
     async def get(self, owner: str, kind: str, name: str) -> StoredResource | None:
         """One resource as it stands now; None when there is none."""
-        query = select(resources).where(
-            resources.c.owner == owner, resources.c.kind == kind, resources.c.name == name
-        )
-        async with self._database.transaction(owner) as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _stored(row)
 
     async def secret_names(self, owner: str) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Names of the secrets and of their entries; never a value."""
-        async with self._database.transaction(owner) as connection:
-            rows = await connection.execute(
-                select(secrets.c.name, func.array_agg(secrets.c.key).label("keys"))
-                .where(secrets.c.owner == owner)
-                .group_by(secrets.c.name)
-                .order_by(secrets.c.name)
-            )
-            return [(row.name, tuple(sorted(row.keys))) for row in rows]
-
-    async def read_secret(self, owner: str, name: str) -> dict[str, str]:
-        """A secret's values, for the executor; empty when there is none."""
-        async with self._database.transaction(owner) as connection:
-            return await self._secrets.read(connection, owner, name)
 
     async def delete(self, owner: str, kind: str, name: str) -> bool:
-        """Remove one resource; False when there was none."""
-        async with self._changing(owner) as connection:
-            if kind == "Secret":
-                return await self._secrets.delete(connection, owner, name)
-            result = await connection.execute(
-                delete(resources).where(
-                    resources.c.owner == owner, resources.c.kind == kind, resources.c.name == name
-                )
-            )
-            return bool(result.rowcount)
+        """Remove one resource or secret; False when there was none.
+
+        It may stay for a while, with its `deletion_asked_at`, until its end is prepared.
+        """
 
     async def set_status(self, owner: str, kind: str, name: str, status: Mapping[str, Any]) -> None:
         """Write what was observed. Doesn't count as a change of the desired state."""
-        async with self._database.transaction(owner) as connection:
-            await connection.execute(
-                resources.update()
-                .where(
-                    resources.c.owner == owner, resources.c.kind == kind, resources.c.name == name
-                )
-                .values(status=dict(status))
-            )
 
 
-def _stored(row: Row[Any]) -> StoredResource:
-    return StoredResource(**{item.name: getattr(row, item.name) for item in fields(StoredResource)})
+def spec_of(document: Broker | Strategy | ActiveStrategy) -> dict[str, Any]:
+    """The spec as it is stored: JSON, without what only repeats a default."""
+    return document.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def changed_spec(seen: StoredResource, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with those changes. Raises `Misconfigured` when it is no longer valid."""
+    spec = {key: value for key, value in {**seen.spec, **changes}.items() if value is not None}
+    document = parse_document({**seen.document(), "spec": spec})
+    assert not isinstance(document, SecretDocument)
+    return spec_of(document)
+
+
+def changed_meanwhile(seen: StoredResource) -> ChangedMeanwhile:
+    """The error of a change that came too late."""
+    return ChangedMeanwhile(
+        f"{seen.kind} {seen.name} was changed by somebody else meanwhile, and nothing was changed "
+        "here: look at it and try again"
+    )
+
+
+def number_taken(number: int, broker: str) -> Misconfigured:
+    """The error of a broker whose number another broker of its owner has."""
+    return Misconfigured(f"spec.number: {number} is already the number of broker {broker}")

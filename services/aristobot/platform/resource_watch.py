@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import asyncpg
 
-from aristobot.platform.resource_store import CHANNEL
+from aristobot.platform.postgres_store import CHANNEL
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from aristobot.contracts.streams import BrokerKey
 from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 from aristobot.platform.db import Database
-from aristobot.platform.resource_store import Applied, PostgresResourceStore
+from aristobot.platform.postgres_store import PostgresResourceStore
+from aristobot.platform.resource_store import Applied
 from aristobot.platform.resource_watch import watch_resources
 from aristobot.platform.secrets import SecretStore, load_keys
 from aristobot.platform.tables import secrets as secrets_table
