@@ -14,7 +14,9 @@ from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aristobot.contracts.changes import refused_change, refused_deletion
 from aristobot.contracts.resources import Document, SecretDocument
+from aristobot.core.errors import Misconfigured
 from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.resource_store import (
     Applied,
@@ -48,15 +50,17 @@ class PostgresResourceStore:
             await connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": owner})
 
     async def apply(self, owner: str, document: Document) -> Applied:
-        """Create or change one resource."""
+        """Create or change one resource. Raises `Misconfigured` for what may not be changed."""
         if isinstance(document, SecretDocument):
             return await self._apply_secret(owner, document)
         name, kind, spec = document.metadata.name, document.kind, spec_of(document)
         async with self._changing(owner) as connection:
             await self._require_free_number(connection, owner, kind, name, spec)
             found = await self._locked(connection, owner, kind, name)
-            if found is not None and found.spec == spec:
-                return Applied.UNCHANGED
+            if found is not None:
+                if found.spec == spec:
+                    return Applied.UNCHANGED
+                _require(refused_change(kind, found.spec, spec))
             await self._write(connection, owner, kind, name, spec)
         return Applied.CREATED if found is None else Applied.CONFIGURED
 
@@ -68,6 +72,7 @@ class PostgresResourceStore:
             if found is None or (found.uid, found.generation) != (seen.uid, seen.generation):
                 raise changed_meanwhile(seen)
             if found.spec != spec:
+                _require(refused_change(kind, found.spec, spec))
                 await self._require_free_number(connection, owner, kind, name, spec)
                 await self._write(connection, owner, kind, name, spec)
 
@@ -165,16 +170,24 @@ class PostgresResourceStore:
             return await self._secrets.read(connection, owner, name)
 
     async def delete(self, owner: str, kind: str, name: str) -> bool:
-        """Remove one resource; False when there was none."""
+        """Remove one resource; False when there was none.
+
+        Raises `Misconfigured` when something has to be done first that is done on Kubernetes alone.
+        """
         async with self._changing(owner) as connection:
             if kind == "Secret":
                 return await self._secrets.delete(connection, owner, name)
-            result = await connection.execute(
-                delete(resources).where(
+            spec = await connection.scalar(
+                delete(resources)
+                .where(
                     resources.c.owner == owner, resources.c.kind == kind, resources.c.name == name
                 )
+                .returning(resources.c.spec)
             )
-            return bool(result.rowcount)
+            if spec is not None:
+                # Raised within the transaction, which takes the deletion back.
+                _require(refused_deletion(kind, name, spec))
+            return spec is not None
 
     async def set_status(self, owner: str, kind: str, name: str, status: Mapping[str, Any]) -> None:
         """Write what was observed. Doesn't count as a change of the desired state."""
@@ -186,6 +199,11 @@ class PostgresResourceStore:
                 )
                 .values(status=dict(status))
             )
+
+
+def _require(refusal: str | None) -> None:
+    if refusal is not None:
+        raise Misconfigured(refusal)
 
 
 def _stored(row: Row[Any]) -> StoredResource:

@@ -117,6 +117,34 @@ async def test_what_is_applied_again_after_a_deletion_is_another_one(
     assert changed.document()["metadata"]["uid"] == changed.uid
 
 
+def _active(**spec: object) -> ActiveStrategy:
+    required = {"strategyRef": {"name": "ema"}, "brokerRef": {"name": "main"}, "symbol": "BTCUSDT"}
+    return ActiveStrategy.model_validate({"metadata": {"name": "a"}, "spec": {**required, **spec}})
+
+
+async def test_to_what_orders_belong_is_kept(store: PostgresResourceStore, key: BrokerKey) -> None:
+    await store.apply(key.owner, _broker())
+    with pytest.raises(Misconfigured, match=r"spec\.environment: .* under a new name"):
+        await store.apply(
+            key.owner, _broker(environment="live", credentialsSecretRef={"name": "k"})
+        )
+    await store.apply(key.owner, _active())
+    with pytest.raises(Misconfigured, match=r"spec\.symbol: .* under a new name"):
+        await store.apply(key.owner, _active(symbol="ETHUSDT"))
+    assert await store.apply(key.owner, _active(paused=True)) is Applied.CONFIGURED
+
+
+async def test_what_has_to_be_wound_down_first_is_not_deleted_here(
+    store: PostgresResourceStore, key: BrokerKey
+) -> None:
+    await store.apply(key.owner, _active(onDelete="closePositions"))
+    with pytest.raises(Misconfigured, match=r"run `aristobot strategy sell a`.* onDelete: detach"):
+        await store.delete(key.owner, "ActiveStrategy", "a")
+    assert await store.get(key.owner, "ActiveStrategy", "a") is not None
+    await store.apply(key.owner, _active())
+    assert await store.delete(key.owner, "ActiveStrategy", "a")
+
+
 async def test_a_number_names_one_broker(store: PostgresResourceStore, key: BrokerKey) -> None:
     await store.apply(key.owner, _broker(number=7))
     with pytest.raises(

@@ -1,8 +1,8 @@
 """Rules in CEL for what a schema has no word for: several fields at once, and change over time.
 
 The API server evaluates them and answers with the message, so it says what to do instead. Each
-rule without `oldSelf` has its twin in a validator of `contracts.resources`; a test judges the same
-documents by both. The language: https://kubernetes.io/docs/reference/using-api/cel/
+rule has its twin, in a validator of `contracts.resources` or in `contracts.changes`; a test judges
+the same documents by both. The language: https://kubernetes.io/docs/reference/using-api/cel/
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aristobot.contracts.changes import KEPT_FIELDS, kept_text
 from aristobot.contracts.fields import LONGEST_NAME
 
 #: The resource itself, where alone a rule sees `metadata.name`.
@@ -41,12 +42,10 @@ def _named() -> Rule:
     )
 
 
-def _kept(kind: str, *at: str) -> Rule:
-    return Rule(
-        ("spec", *at),
-        "self == oldSelf",
-        f"{'.'.join(at)} can't be changed, because orders and positions belong to it: delete this "
-        f"{kind} and apply it under a new name",
+def _kept(kind: str) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(("spec", field), "self == oldSelf", kept_text(kind, field))
+        for field in KEPT_FIELDS[kind]
     )
 
 
@@ -68,8 +67,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             reason="FieldValueForbidden",
             field=".simulator",
         ),
-        _kept("Broker", "exchange"),
-        _kept("Broker", "environment"),
+        *_kept("Broker"),
         Rule(
             ("spec", "simulator", "balances"),
             "self.all(asset, asset.matches('^[A-Z0-9]{1,20}$'))",
@@ -93,7 +91,6 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             "end must be later than start",
             field=".end",
         ),
-        _kept("ActiveStrategy", "brokerRef"),
-        _kept("ActiveStrategy", "symbol"),
+        *_kept("ActiveStrategy"),
     ),
 }

@@ -84,6 +84,12 @@ def test_there_is_no_other_file() -> None:
     assert {path.name for path in CRDS.glob("*.yaml")} == {file_name(kind) for kind in KINDS}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_said_of_metadata(kind: str) -> None:
+    """The API server refuses even a description there (tried on v1.35)."""
+    assert _schema(kind)["properties"]["metadata"] == {"type": "object"}
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_every_part_is_structural_and_bounded(node: dict[str, Any]) -> None:
     assert not set(node) - ALLOWED
