@@ -199,6 +199,7 @@ class ApiConformance:
         content = MERGE if method == "PATCH" else "application/json"
         status, why = await server.ask(method, server.path(CONFIG_MAPS, "missing"), body, content)
         assert (status, why["kind"], why["reason"]) == (404, "Status", "NotFound")
+        assert why["details"] == {"name": "missing", "kind": "configmaps"}
 
     async def test_a_bad_name_or_label_is_invalid(self, server: ApiClient) -> None:
         path = server.path(CONFIG_MAPS)

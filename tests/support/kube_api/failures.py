@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _REASONS = {
@@ -26,7 +26,7 @@ _REASONS = {
 
 
 class Failure(Exception):
-    """A request that is refused. `causes`: pairs of (field, message)."""
+    """A request that is refused. `causes`: pairs of (field, message). `details`: of what."""
 
     def __init__(
         self,
@@ -35,12 +35,14 @@ class Failure(Exception):
         *,
         reason: str | None = None,
         causes: Iterable[tuple[str, str]] = (),
+        details: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason or _REASONS.get(code, "")
         self.message = message
         self.causes = list(causes)
+        self.details = dict(details or {})
 
     @property
     def body(self) -> dict[str, Any]:
@@ -52,13 +54,15 @@ class Failure(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            "details": {"causes": causes} if causes else {},
+            "details": {**self.details, **({"causes": causes} if causes else {})},
             "code": self.code,
         }
 
 
 def not_found(resource: str, name: str) -> Failure:
-    return Failure(404, f'{resource} "{name}" not found')
+    plural, _, group = resource.partition(".")
+    details = {"name": name, "kind": plural, **({"group": group} if group else {})}
+    return Failure(404, f'{resource} "{name}" not found', details=details)
 
 
 def conflict(resource: str, name: str, why: str) -> Failure:
