@@ -46,6 +46,8 @@ topologySpreadConstraints:
 {{- define "aristobot.container" -}}
 image: {{ include "aristobot.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+# A misconfigured part says why in its last line.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
@@ -60,6 +62,8 @@ securityContext:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: HOME
+  value: /tmp
 - name: TMPDIR
   value: /tmp
 {{- end }}
