@@ -91,7 +91,7 @@ async def test_each_change_is_seen_once(api: KubeApi) -> None:
     async with operator(api, watcher(seen)):
         await until(lambda: seen.events == [(None, "main")])
         api.put({**BROKER, "metadata": {"name": "other", "namespace": "aristobot"}})
-        api.patch("Broker", "aristobot", "main", {"spec": {"tradingMode": "off"}})
+        api.patch("Broker", "aristobot", "main", {"spec": {"tradingMode": "webhook"}})
         api.delete("Broker", "aristobot", "other")
         await until(lambda: ("DELETED", "other") in seen.events)
         await asyncio.sleep(0.1)

@@ -35,30 +35,12 @@ def definitions(folder: Path = CRDS) -> list[Object]:
     ]
 
 
-#: Our kinds without their schemas: anything is stored as it comes.
-SCHEMALESS = tuple(
-    Kind(
-        *("trading.aristobot.io", "v1alpha1", kind, plural),
-        status=True,
-        generation=True,
-        unconditional_update=False,
-        short_names=(short,),
-        categories=("aristobot",),
-    )
-    for kind, plural, short in (
-        ("Broker", "brokers", "brk"),
-        ("Strategy", "strategies", "strat"),
-        ("ActiveStrategy", "activestrategies", "astrat"),
-    )
-)
-
-
 @dataclass
 class KubeApi:
     """Use as `async with KubeApi() as api`; it runs in the test's own event loop.
 
-    `namespaces` are there from the start. `crds`: the definitions whose kinds are served; None
-    serves ours without schemas. With `deployments_get_ready`, Deployments are Ready a moment after
+    `namespaces` are there from the start. `crds`: the definitions whose kinds are served; None for
+    those in crds/. With `deployments_get_ready`, Deployments are Ready a moment after
     each write, as if pods ran; switch it at any time. `bookmark_every`: seconds.
     """
 
@@ -73,17 +55,16 @@ class KubeApi:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
-        custom = SCHEMALESS
-        if self.crds is not None:
-            custom = tuple(kind for crd in self.crds for kind in custom_kind(crd))
+        crds = definitions() if self.crds is None else list(self.crds)
+        custom = (kind for crd in crds for kind in custom_kind(crd))
         self.store = Store((*BUILT_IN, *custom))
         self._server = Server(self.store, self.bookmark_every)
         controller = DeploymentController(self.store, lambda: self.deployments_get_ready)
         self.store.listeners += [self._wake, controller.changed]
         for name in self.namespaces:
             self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        for crd in self.crds or ():
-            self.put(dict(crd))
+        for crd in crds:
+            self.put(crd)
         self._runner = web.AppRunner(
             self._server.application(),
             access_log=None,

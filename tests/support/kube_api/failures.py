@@ -60,16 +60,23 @@ class Failure(Exception):
 
 
 def not_found(resource: str, name: str) -> Failure:
-    plural, _, group = resource.partition(".")
-    details = {"name": name, "kind": plural, **({"group": group} if group else {})}
-    return Failure(404, f'{resource} "{name}" not found', details=details)
+    return Failure(404, f'{resource} "{name}" not found', details=_details(resource, name))
 
 
 def conflict(resource: str, name: str, why: str) -> Failure:
-    return Failure(409, f'Operation cannot be fulfilled on {resource} "{name}": {why}')
+    text = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
+    return Failure(409, text, details=_details(resource, name))
 
 
 def invalid(kind: str, name: str, causes: Iterable[tuple[str, str]]) -> Failure:
+    """`kind`: with its group, as in `Deployment.apps`."""
     listed = list(causes)
     shown = ", ".join(f"{field}: {message}" if field else message for field, message in listed)
-    return Failure(422, f'{kind} "{name}" is invalid: {shown}', causes=listed)
+    shown = f"[{shown}]" if len(listed) > 1 else shown
+    text = f'{kind} "{name}" is invalid: {shown}'
+    return Failure(422, text, causes=listed, details=_details(kind, name))
+
+
+def _details(of: str, name: str) -> dict[str, str]:
+    kind, _, group = of.partition(".")
+    return {"name": name, "kind": kind, **({"group": group} if group else {})}

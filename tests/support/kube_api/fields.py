@@ -1,7 +1,7 @@
 """Who owns which field, and what server-side apply makes of it. Pure.
 
-A field is a path: keys of maps, and for lists that are maps by a key ("containers" by name) the
-key of the item. All other lists are one value. An owner is a manager, its operation and the
+A field is a path: keys of maps, and for lists that the schema says are maps (containers by name) or
+sets, the place of the item. Other lists are one value. An owner is a manager, its operation and the
 subresource, as in `metadata.managedFields` (which this double keeps but doesn't show).
 https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
@@ -9,9 +9,11 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from tests.support.kube_api.shapes import Shape
 
 Object = dict[str, Any]
 
@@ -28,21 +30,8 @@ class Item(NamedTuple):
 Path = tuple["str | Item", ...]
 Fields = frozenset[Path]
 
-#: Lists that are maps, by the name of the field that holds them: the keys of their items. From
-#: `x-kubernetes-list-map-keys` in Kubernetes' OpenAPI document, for what Aristobot applies.
-LIST_KEYS: Mapping[str, tuple[str, ...]] = {
-    "conditions": ("type",),
-    "containers": ("name",),
-    "env": ("name",),
-    "imagePullSecrets": ("name",),
-    "initContainers": ("name",),
-    "ownerReferences": ("uid",),
-    "ports": ("containerPort", "protocol"),
-    "volumeMounts": ("mountPath",),
-    "volumes": ("name",),
-}
-#: Lists that are sets of plain values.
-SETS = frozenset({"finalizers"})
+#: What stands for a key that an item leaves out. The published schema doesn't say it.
+_KEY_DEFAULTS: Mapping[str, str] = {"protocol": "TCP"}
 #: What a client can't own: it names the object, or the server writes it.
 _NOT_OWNED = frozenset(
     {
@@ -76,28 +65,28 @@ class Conflict(Exception):
     fields: tuple[tuple[str, str], ...]
 
 
-def fields_of(obj: Object) -> Fields:
+def fields_of(obj: Object, shape: Shape) -> Fields:
     """All leaves, and the places of list items."""
-    return frozenset(path for path in _walk(obj, ()) if path[:2] not in _NOT_OWNED) - _NOT_OWNED
+    return frozenset(path for path in _walk(obj, shape, ()) if path and path[:2] not in _NOT_OWNED)
 
 
 def apply(
-    live: Object, owners: Owners, config: Object, who: Owner, *, force: bool
+    live: Object, owners: Owners, config: Object, who: Owner, shape: Shape, *, force: bool
 ) -> tuple[Object, dict[Owner, Fields]]:
     """The object after `who` has applied `config`, and who owns what then. Raises Conflict."""
-    wanted = fields_of(config)
+    wanted = fields_of(config, shape)
     others = {owner: held for owner, held in owners.items() if owner != who}
     in_the_way = {
         path: owner
         for owner, held in others.items()
         for path in wanted & held
-        if _value(live, path) != _value(config, path)
+        if _value(live, path, shape) != _value(config, path, shape)
     }
     if in_the_way and not force:
         found = sorted((owner.manager, shown(path)) for path, owner in in_the_way.items())
         raise Conflict(tuple(found))
     others = {owner: held - in_the_way.keys() for owner, held in others.items()}
-    merged = _merge(live, config)
+    merged = _merge(live, config, shape)
     dropped = owners.get(who, frozenset()) - wanted
     # The deepest first, so that a map that gets empty by it can go too. An item's keys stay for as
     # long as the item does.
@@ -105,15 +94,19 @@ def apply(
         if not _is_key(path) and not any(
             _begins(kept, path) for held in (wanted, *others.values()) for kept in held
         ):
-            _remove(merged, path)
+            _remove(merged, path, shape)
     return merged, {owner: held for owner, held in {**others, who: wanted}.items() if held}
 
 
-def update(old: Object, new: Object, owners: Owners, who: Owner) -> dict[Owner, Fields]:
+def update(
+    old: Object, new: Object, owners: Owners, who: Owner, shape: Shape
+) -> dict[Owner, Fields]:
     """Who owns what after `who` has written `new` in place of `old`, by anything but apply."""
-    before, after = fields_of(old), fields_of(new)
+    before, after = fields_of(old, shape), fields_of(new, shape)
     changed = frozenset(
-        path for path in after if path not in before or _value(old, path) != _value(new, path)
+        path
+        for path in after
+        if path not in before or _value(old, path, shape) != _value(new, path, shape)
     )
     kept = {
         owner: frozenset(p for p in held & after if owner == who or p not in changed)
@@ -127,46 +120,42 @@ def shown(path: Path) -> str:
     return "".join(f".{part}" if isinstance(part, str) else str(part) for part in path)
 
 
-def _walk(value: Any, path: Path) -> list[Path]:
-    if isinstance(value, dict) and value:
-        return [p for key, child in value.items() for p in _walk(child, (*path, key))]
-    if isinstance(value, list) and (items := _items(value, path)) is not None:
-        found: list[Path] = []
+def _walk(value: Any, shape: Shape, path: Path) -> Iterator[Path]:
+    if isinstance(value, dict) and value and not shape.is_atomic:
+        for key, child in value.items():
+            yield from _walk(child, shape.key(key), (*path, key))
+    elif isinstance(value, list) and (items := _items(value, shape)) is not None:
         for place, child in items.items():
-            found.append((*path, place))
+            yield (*path, place)
             if isinstance(child, dict):
-                found += _walk(child, (*path, place))
-        return found
-    return [path] if path else []
+                yield from _walk(child, shape.items, (*path, place))
+    else:
+        yield path
 
 
-def _items(value: list[Any], path: Path) -> dict[Item, Any] | None:
+def _items(value: list[Any], shape: Shape) -> dict[Item, Any] | None:
     """The list's items by their place, or None when the list is one value."""
-    name = path[-1] if path else ""
-    if name in SETS and isinstance(name, str):
+    if shape.is_set:
         return {Item((("", entry),)): entry for entry in value}
-    keys = LIST_KEYS.get(name) if isinstance(name, str) else None
-    if not keys or not all(isinstance(item, dict) and keys[0] in item for item in value):
+    if not shape.list_keys:
         return None
-    return {_place(item, keys): item for item in value}
+    return {
+        Item(tuple((k, item.get(k, _KEY_DEFAULTS.get(k))) for k in shape.list_keys)): item
+        for item in value
+    }
 
 
-def _place(item: Object, keys: tuple[str, ...]) -> Item:
-    # A port without a protocol is TCP; the other keys have no default.
-    return Item(tuple((key, item.get(key, "TCP" if key == "protocol" else None)) for key in keys))
-
-
-def _merge(live: Any, config: Any, path: Path = ()) -> Any:
-    if isinstance(live, dict) and isinstance(config, dict):
+def _merge(live: Any, config: Any, shape: Shape) -> Any:
+    if isinstance(live, dict) and isinstance(config, dict) and not shape.is_atomic:
         merged = copy.deepcopy(live)
         for key, value in config.items():
-            merged[key] = _merge(live.get(key), value, (*path, key))
+            merged[key] = _merge(live.get(key), value, shape.key(key))
         return merged
     if isinstance(live, list) and isinstance(config, list):
-        here, there = _items(live, path), _items(config, path)
+        here, there = _items(live, shape), _items(config, shape)
         if here is not None and there is not None:
             return [
-                _merge(here.get(place), there[place], (*path, place))
+                _merge(here.get(place), there[place], shape.items)
                 if place in there
                 else copy.deepcopy(here[place])
                 for place in dict.fromkeys((*here, *there))
@@ -177,40 +166,38 @@ def _merge(live: Any, config: Any, path: Path = ()) -> Any:
 _ABSENT = object()
 
 
-def _value(obj: Any, path: Path) -> Any:
+def _child(value: Any, part: str | Item, shape: Shape) -> tuple[Any, Shape]:
+    if isinstance(part, Item):
+        items = (_items(value, shape) or {}) if isinstance(value, list) else {}
+        return items.get(part, _ABSENT), shape.items
+    return (value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT), shape.key(part)
+
+
+def _value(obj: Any, path: Path, shape: Shape) -> Any:
     """What stands there; of a list's item only that it is there, since its fields count."""
-    for depth, part in enumerate(path):
-        if isinstance(part, Item):
-            items = (_items(obj, path[:depth]) or {}) if isinstance(obj, list) else {}
-            obj = items.get(part, _ABSENT)
-        else:
-            obj = obj.get(part, _ABSENT) if isinstance(obj, dict) else _ABSENT
+    for part in path:
+        obj, shape = _child(obj, part, shape)
         if obj is _ABSENT:
             return _ABSENT
     return True if path and isinstance(path[-1], Item) else obj
 
 
-def _remove(obj: Object, path: Path) -> None:
-    """Take the field out, and the maps that are empty then."""
-    holders: list[tuple[Any, str | Item]] = []
+def _remove(obj: Object, path: Path, shape: Shape) -> None:
+    """Take the field out, and the maps and lists that are empty then."""
+    holders: list[tuple[Any, Shape, str | Item]] = []
     here: Any = obj
-    for depth, part in enumerate(path):
-        holders.append((here, part))
-        if isinstance(part, Item):
-            items = (_items(here, path[:depth]) or {}) if isinstance(here, list) else {}
-            here = items.get(part, _ABSENT)
-        else:
-            here = here.get(part, _ABSENT) if isinstance(here, dict) else _ABSENT
+    for part in path:
+        holders.append((here, shape, part))
+        here, shape = _child(here, part, shape)
         if here is _ABSENT:
             return
-    for depth in range(len(path) - 1, -1, -1):
-        holder, part = holders[depth]
+    for holder, holders_shape, part in reversed(holders):
         if isinstance(part, Item):
-            item = (_items(holder, path[:depth]) or {}).get(part, _ABSENT)
-            holder[:] = [entry for entry in holder if entry is not item and entry != item]
+            item, _ = _child(holder, part, holders_shape)
+            holder[:] = [entry for entry in holder if entry != item]
         else:
             del holder[part]
-        if holder or depth == 0:
+        if holder:
             return
 
 

@@ -1,13 +1,12 @@
 """The kinds that the double serves: its discovery documents, and what their schemas demand.
 
 Built-in kinds are those that Aristobot's operator, command line and charts touch. Custom kinds come
-from CustomResourceDefinitions: their defaults are applied, unknown fields are pruned, and what the
-OpenAPI part of the schema refuses is refused. CEL rules (`x-kubernetes-validations`) are not run.
+from CustomResourceDefinitions: their defaults are applied, and what the OpenAPI part of the schema
+refuses is refused. CEL rules (`x-kubernetes-validations`) are not run.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,8 @@ from typing import Any
 
 import jsonschema
 
-from tests.support.kube_api.failures import invalid
+from tests.support.kube_api.failures import Failure, invalid
+from tests.support.kube_api.shapes import Shape
 
 Object = dict[str, Any]
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -35,10 +35,12 @@ class Kind:
     generation: bool = False
     #: Whether a PUT without `metadata.resourceVersion` is taken.
     unconditional_update: bool = True
+    #: Whether a PUT of what is not there creates it.
+    create_on_update: bool = False
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     selectable: tuple[str, ...] = ()
-    #: `openAPIV3Schema` of a custom kind.
+    #: `openAPIV3Schema` of a custom kind; None for a built-in one.
     schema: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
@@ -70,33 +72,56 @@ class Kind:
             name, verbs = f"{self.plural}/status", ["get", "patch", "update"]
             yield {**common, "name": name, "singularName": "", "verbs": verbs}
 
+    @property
+    def qualified(self) -> str:
+        """As in messages about what is invalid: `Deployment.apps`."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    @cached_property
+    def shape(self) -> Shape:
+        if self.schema is None:
+            return Shape.of_built_in(self.group, self.version, self.kind)
+        return Shape.of_custom(self.schema)
+
     @cached_property
     def _validator(self) -> jsonschema.Draft7Validator:
-        return jsonschema.Draft7Validator(_as_json_schema(self.schema or {}))
+        return jsonschema.Draft7Validator(_as_json_schema(self.schema))
+
+    def decode(self, obj: Object, *, code: int) -> None:
+        """Read it as this kind, in place: what is not declared falls away.
+
+        Raises Failure (`code`) for values of another type; a custom kind's are left to `admit`.
+        """
+        given = (obj.get("apiVersion", self.api_version), obj.get("kind", self.kind))
+        if given != (self.api_version, self.kind):
+            raise Failure(400, f"{given[1]} of {given[0]} cannot be handled as a {self.kind}")
+        if self.schema is None:
+            for path, why in self.shape.complaints(obj):
+                text = f"cannot be handled as a {self.kind}: {path}: {why}"
+                raise Failure(code, f'{self.kind} in version "{self.version}" {text}')
+        self.shape.prune(obj)
+
+    def decode_applied(self, config: Object) -> None:
+        """Read what is applied, in place; raises Failure (500), as the real server does, for
+        fields that are not declared and values of another type."""
+        complaints = [f"{path}: {why}" for path, why in self.shape.complaints(config)]
+        complaints += [
+            f"{path}: field not declared in schema" for path in self.shape.undeclared(config)
+        ]
+        if complaints:
+            raise Failure(500, "failed to create typed patch object: " + ", ".join(complaints))
+        self.shape.prune(config)
 
     def admit(self, obj: Object) -> None:
-        """Fill in defaults and drop unknown fields; raises Failure (422) for what is invalid."""
+        """Fill in a custom kind's defaults; raises Failure (422) for what is invalid."""
         if self.schema is None:
-            return
-        for part in obj.keys() - {"apiVersion", "kind", "metadata"}:
-            if part not in self.schema.get("properties", {}):
-                del obj[part]
-        for part, schema in self.schema.get("properties", {}).items():
-            if part in ("apiVersion", "kind", "metadata"):
-                continue
-            if part not in obj and "default" in schema:
-                obj[part] = copy.deepcopy(schema["default"])
-            if part in obj:
-                _complete(obj[part], schema)
-        errors = sorted(
-            self._validator.iter_errors(obj), key=lambda error: list(map(str, error.path))
-        )
-        if errors:
-            raise invalid(
-                self.kind,
-                obj["metadata"].get("name", ""),
-                [(_dotted(error.absolute_path), error.message) for error in errors],
-            )
+            wrong = [(path.removeprefix("."), "Required value") for path in self.shape.missing(obj)]
+        else:
+            self.shape.complete(obj)
+            errors = self._validator.iter_errors(obj)
+            wrong = sorted((_dotted(error.absolute_path), error.message) for error in errors)
+        if wrong:
+            raise invalid(self.qualified, obj["metadata"]["name"], wrong)
 
 
 BUILT_IN: tuple[Kind, ...] = (
@@ -111,7 +136,14 @@ BUILT_IN: tuple[Kind, ...] = (
     Kind("apps", "v1", "Deployment", "deployments", status=True, generation=True),
     Kind("apps", "v1", "ReplicaSet", "replicasets", status=True, generation=True),
     Kind("apps", "v1", "StatefulSet", "statefulsets", status=True, generation=True),
-    Kind("coordination.k8s.io", "v1", "Lease", "leases", unconditional_update=False),
+    Kind(
+        "coordination.k8s.io",
+        "v1",
+        "Lease",
+        "leases",
+        unconditional_update=False,
+        create_on_update=True,
+    ),
     Kind("events.k8s.io", "v1", "Event", "events", short_names=("ev",)),
     Kind(
         *("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"),
@@ -142,34 +174,13 @@ def custom_kind(definition: Mapping[str, Any]) -> Iterator[Kind]:
                 selected["jsonPath"].removeprefix(".")
                 for selected in version.get("selectableFields", ())
             ),
-            schema=version.get("schema", {}).get("openAPIV3Schema"),
+            schema=version["schema"]["openAPIV3Schema"],
         )
 
 
 def api_group(group: str, versions: Iterable[str]) -> Object:
     found = [{"groupVersion": f"{group}/{v}", "version": v} for v in dict.fromkeys(versions)]
     return {"name": group, "versions": found, "preferredVersion": found[0]}
-
-
-def _complete(value: Any, schema: Mapping[str, Any]) -> None:
-    """Defaults in, unknown fields out, in place; a null with a default becomes the default."""
-    if isinstance(value, dict):
-        known = schema.get("properties", {})
-        for name, child in known.items():
-            if "default" in child and value.get(name) is None:
-                value[name] = copy.deepcopy(child["default"])
-            if name in value:
-                _complete(value[name], child)
-        rest = schema.get("additionalProperties")
-        if isinstance(rest, dict):
-            for name in value.keys() - known.keys():
-                _complete(value[name], rest)
-        elif not rest and not schema.get("x-kubernetes-preserve-unknown-fields"):
-            for name in value.keys() - known.keys():
-                del value[name]
-    elif isinstance(value, list):
-        for item in value:
-            _complete(item, schema.get("items", {}))
 
 
 def _as_json_schema(schema: Any) -> Any:

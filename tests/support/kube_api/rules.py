@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.support.kube_api.failures import Failure, invalid
@@ -30,44 +31,61 @@ def settle(kind: Kind, obj: Object) -> None:
 
 
 def check_built_in(kind: Kind, obj: Object, old: Object | None) -> None:
-    """Raises Failure (422)."""
-    wrong: list[tuple[str, str]] = []
-    if kind.resource == "secrets":
-        for key, value in (obj.get("data") or {}).items():
-            try:
-                base64.b64decode(value, validate=True)
-            except (binascii.Error, TypeError, ValueError):
-                raise Failure(400, f"Secret: data[{key!r}] is not base64") from None
-        if old and old["type"] != obj["type"]:
-            wrong.append(("type", "Invalid value: field is immutable"))
-    elif kind.resource == "deployments.apps":
-        spec = obj.get("spec") or {}
-        selector = spec.get("selector")
-        labels = spec.get("template", {}).get("metadata", {}).get("labels") or {}
-        if not selector:
-            wrong.append(("spec.selector", "Required value"))
-        elif not (selector.get("matchLabels") or {}).items() <= labels.items():
-            cause = f"Invalid value: {labels}: `selector` does not match template `labels`"
-            wrong.append(("spec.template.metadata.labels", cause))
-        if old and selector != old["spec"].get("selector"):
-            wrong.append(("spec.selector", "Invalid value: field is immutable"))
-        if not spec.get("template", {}).get("spec", {}).get("containers"):
-            wrong.append(("spec.template.spec.containers", "Required value"))
-    elif kind.resource == "events.events.k8s.io" and old is None:
-        wrong += [
-            (name, "Required value")
-            for name in (
-                "action",
-                "eventTime",
-                "reason",
-                "reportingController",
-                "reportingInstance",
-            )
-            if not obj.get(name)
-        ]
-        if obj.get("type") not in ("Normal", "Warning"):
-            wrong.append(("type", f"Invalid value: {obj.get('type')!r}"))
-        if len(obj.get("note") or "") > 1024:
-            wrong.append(("note", "can have at most 1024 characters"))
-    if wrong:
-        raise invalid(kind.kind, obj["metadata"]["name"], wrong)
+    """Raises Failure (400 or 422)."""
+    check = _CHECKS.get(kind.resource)
+    if check is not None and (wrong := list(check(obj, old))):
+        raise invalid(kind.qualified, obj["metadata"]["name"], wrong)
+
+
+def _secret(obj: Object, old: Object | None) -> Iterator[tuple[str, str]]:
+    for key, value in (obj.get("data") or {}).items():
+        try:
+            base64.b64decode(value, validate=True)
+        except binascii.Error:
+            text = f"Secret cannot be handled as a Secret: data[{key!r}]: illegal base64 data"
+            raise Failure(400, text) from None
+    if old and old["type"] != obj["type"]:
+        yield "type", f"Invalid value: {obj['type']!r}: field is immutable"
+
+
+def _deployment(obj: Object, old: Object | None) -> Iterator[tuple[str, str]]:
+    spec = obj["spec"]
+    labels = spec["template"].get("metadata", {}).get("labels") or {}
+    if not (spec["selector"].get("matchLabels") or {}).items() <= labels.items():
+        cause = f"Invalid value: {labels}: `selector` does not match template `labels`"
+        yield "spec.template.metadata.labels", cause
+    if old and spec["selector"] != old["spec"]["selector"]:
+        yield "spec.selector", f"Invalid value: {spec['selector']}: field is immutable"
+    if not spec["template"].get("spec", {}).get("containers"):
+        yield "spec.template.spec.containers", "Required value"
+
+
+def _lease(obj: Object, _: Object | None) -> Iterator[tuple[str, str]]:
+    if (obj.get("spec") or {}).get("leaseDurationSeconds", 1) <= 0:
+        yield "spec.leaseDurationSeconds", "Invalid value: must be greater than 0"
+
+
+def _event(obj: Object, old: Object | None) -> Iterator[tuple[str, str]]:
+    """Of the events.k8s.io group."""
+    if old is not None:
+        for name in (obj.keys() | old.keys()) - {"metadata", "series"}:
+            if obj.get(name) != old.get(name):
+                yield name, "Invalid value: field is immutable"
+        return
+    for name in ("action", "eventTime", "reason", "reportingController", "reportingInstance"):
+        if not obj.get(name):
+            yield name, "Required value"
+    if obj.get("type") not in ("Normal", "Warning"):
+        yield "type", f"Invalid value: {obj.get('type')!r}"
+    if len(obj.get("note") or "") > 1024:
+        yield "note", "Invalid value: can have at most 1024 characters"
+    if not obj.get("regarding", {}).get("namespace"):
+        yield "involvedObject.namespace", "Invalid value: does not match event.namespace"
+
+
+_CHECKS: Mapping[str, Callable[[Object, Object | None], Iterator[tuple[str, str]]]] = {
+    "deployments.apps": _deployment,
+    "events.events.k8s.io": _event,
+    "leases.coordination.k8s.io": _lease,
+    "secrets": _secret,
+}

@@ -202,6 +202,9 @@ class Server:
             bookmarks = request.query.get("allowWatchBookmarks") in ("true", "1")
             watch = Watch(self.store, kind, namespace, matches, bookmarks)
             return await self._watch(request, watch)
+        if _version(request, code=400) > self.store.version:
+            text = f"Too large resource version: {request.query['resourceVersion']}"
+            raise Failure(504, f"Timeout: {text}, current: {self.store.version}")
         items = [obj for obj in self.store.list(kind, namespace) if matches(obj)]
         metadata = {"resourceVersion": str(self.store.version)}
         name = f"{kind.kind}List"
@@ -211,7 +214,7 @@ class Server:
         return web.json_response(document)
 
     async def _watch(self, request: web.Request, watch: Watch) -> web.StreamResponse:
-        since = request.query.get("resourceVersion", "")
+        since = _version(request, code=500)
         initial = request.query.get("sendInitialEvents") == "true"
         if initial and request.query.get("resourceVersionMatch") != "NotOlderThan":
             raise Failure(422, "sendInitialEvents needs resourceVersionMatch=NotOlderThan")
@@ -221,14 +224,14 @@ class Server:
         await response.prepare(request)
         self.watches[watch] = request
         try:
-            if initial or since in ("", "0"):
+            if initial or not since:
                 first = watch.initial()
                 if initial:
                     first.append(watch.bookmark(ends_initial=True))
                 if not watch.silent:
                     await response.write(b"".join(map(watching.line, first)))
             else:
-                watch.seen = int(since)
+                watch.seen = since
             events = watch.events(timeout=timeout, bookmark_every=self.bookmark_every)
             async for event in events:
                 await response.write(watching.line(event))
@@ -247,7 +250,8 @@ class Server:
     async def _put(self, request: web.Request) -> web.StreamResponse:
         kind = self._kind(request)
         obj = _body(request, dict)
-        return web.json_response(self.store.replace(kind, *_key(request), obj, _write(request)))
+        found, created = self.store.replace(kind, *_key(request), obj, _write(request))
+        return web.json_response(found, status=201 if created else 200)
 
     async def _patch(self, request: web.Request) -> web.StreamResponse:
         kind, key, write = self._kind(request), _key(request), _write(request)
@@ -258,7 +262,7 @@ class Server:
                 found = self.store.json_patch(kind, *key, _body(request, list), write)
             case "application/apply-patch+yaml":
                 if "fieldManager" not in request.query:
-                    raise Failure(400, "fieldManager is required for apply patch")
+                    raise Failure(422, "fieldManager: Required value: is required for apply patch")
                 force = request.query.get("force") in ("true", "1")
                 config = _body(request, dict)
                 found, created = self.store.apply(kind, *key, config, write, force=force)
@@ -301,6 +305,14 @@ class Server:
 
 def _key(request: web.Request) -> tuple[str, str]:
     return request.match_info.get("namespace", ""), request.match_info["name"]
+
+
+def _version(request: web.Request, *, code: int) -> int:
+    """The resource version that is asked for; 0 for any. Raises Failure (`code`)."""
+    text = request.query.get("resourceVersion") or "0"
+    if not text.isdecimal():
+        raise Failure(code, f"resourceVersion: Invalid value: {text!r}: invalid syntax")
+    return int(text)
 
 
 def _write(request: web.Request) -> Write:

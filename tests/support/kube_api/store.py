@@ -94,31 +94,44 @@ class Store:
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         return copy.deepcopy(self._live(kind, (namespace, name)))
 
+    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        return copy.deepcopy(self._objects.get(kind, {}).get((namespace, name)))
+
     def owners(self, kind: Kind, namespace: str, name: str) -> Mapping[Owner, fields.Fields]:
         return dict(self._owners.get((kind, (namespace, name)), {}))
 
     # Writing
 
     def create(self, kind: Kind, namespace: str, obj: Object, write: Write) -> Object:
+        kind.decode(obj, code=400)
         owner = Owner(write.manager, "Update")
         return self._create(
-            kind, namespace, obj, write, lambda made: {owner: fields.fields_of(made)}
+            kind, namespace, obj, write, lambda made: {owner: fields.fields_of(made, kind.shape)}
         )
 
-    def replace(self, kind: Kind, namespace: str, name: str, obj: Object, write: Write) -> Object:
-        """PUT."""
-        given = obj.get("metadata", {}).get("resourceVersion")
+    def replace(
+        self, kind: Kind, namespace: str, name: str, obj: Object, write: Write
+    ) -> tuple[Object, bool]:
+        """PUT. Returns the object, and whether it was created."""
+        kind.decode(obj, code=400)
+        given = (obj.get("metadata") or {}).get("resourceVersion")
+        if not (obj.get("metadata") or {}).get("name"):
+            raise Failure(400, f"the name of the object ({name} based on URL) was undeterminable")
+        if kind.create_on_update and self.find(kind, namespace, name) is None:
+            return self.create(kind, namespace, obj, write), True
         self._live(kind, (namespace, name))
         if not given and not kind.unconditional_update:
             cause = "Invalid value: 0: must be specified for an update"
-            raise invalid(kind.kind, name, [("metadata.resourceVersion", cause)])
-        return self._update(kind, (namespace, name), obj, write)
+            raise invalid(kind.qualified, name, [("metadata.resourceVersion", cause)])
+        return self._update(kind, (namespace, name), obj, write), False
 
     def merge_patch(
         self, kind: Kind, namespace: str, name: str, patch: Object, write: Write
     ) -> Object:
         live = self._live(kind, (namespace, name))
-        return self._update(kind, (namespace, name), _merged(live, patch), write)
+        patched = _merged(live, patch)
+        kind.decode(patched, code=422)
+        return self._update(kind, (namespace, name), patched, write)
 
     def json_patch(
         self, kind: Kind, namespace: str, name: str, patch: list[Object], write: Write
@@ -126,8 +139,6 @@ class Store:
         live = self._live(kind, (namespace, name))
         try:
             patched = jsonpatch.apply_patch(copy.deepcopy(live), patch)
-        except jsonpatch.InvalidJsonPatch as error:
-            raise Failure(400, str(error)) from None
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
             raise Failure(422, "the server rejected our request due to an error in our request"
                           f" ({error})", reason="Invalid") from None  # fmt: skip
@@ -148,19 +159,22 @@ class Store:
             )
         if metadata.get("managedFields") is not None:
             raise Failure(400, "metadata.managedFields must be nil")
-        if key not in self._objects.get(kind, {}):
+        kind.decode_applied(config)
+        there = self.find(kind, namespace, name)
+        if metadata.get("uid") and (not there or there["metadata"]["uid"] != metadata["uid"]):
+            raise invalid(kind.qualified, name, [("metadata.uid", "field is immutable")])
+        if there is None:
             if write.subresource:
                 raise not_found(kind.resource, name)
-            if metadata.get("uid") or metadata.get("resourceVersion"):
-                raise conflict(
-                    kind.resource, name, "uid or resourceVersion given, but it is not there"
-                )
-            wanted = fields.fields_of(_part(kind, config, write.subresource))
+            metadata.pop("resourceVersion", None)
+            wanted = fields.fields_of(_part(kind, config, write.subresource), kind.shape)
             return self._create(kind, namespace, config, write, lambda _: {who: wanted}), True
         live = self._live(kind, key)
         ours = _part(kind, config, write.subresource)
         try:
-            merged, owners = fields.apply(live, self._owners[kind, key], ours, who, force=force)
+            merged, owners = fields.apply(
+                live, self._owners[kind, key], ours, who, kind.shape, force=force
+            )
         except fields.Conflict as found:
             by: dict[str, list[str]] = {}
             for manager, path in found.fields:
@@ -225,7 +239,7 @@ class Store:
         if not metadata.get("name"):
             if not metadata.get("generateName"):
                 raise invalid(
-                    kind.kind,
+                    kind.qualified,
                     "",
                     [("metadata.name", "Required value: name or generateName is required")],
                 )
@@ -239,7 +253,7 @@ class Store:
             if all(ns["metadata"]["name"] != namespace for ns in self._namespaces()):
                 raise not_found("namespaces", namespace)
         if metadata.get("resourceVersion"):
-            raise Failure(400, "resourceVersion should not be set on objects to be created")
+            raise Failure(500, "resourceVersion should not be set on objects to be created")
         if (namespace, name) in self._objects.get(kind, {}):
             raise Failure(409, f'{kind.resource} "{name}" already exists', reason="AlreadyExists")
         if kind.status:
@@ -282,7 +296,7 @@ class Store:
         settle(kind, made)
         if owners is None:
             who = Owner(write.manager, "Update", write.subresource)
-            owners = fields.update(live, made, self._owners[kind, key], who)
+            owners = fields.update(live, made, self._owners[kind, key], who, kind.shape)
         self._check(kind, made, live)
         if kind.generation and _counted(made) != _counted(live):
             made["metadata"]["generation"] = live["metadata"]["generation"] + 1
@@ -316,7 +330,7 @@ class Store:
                 cause = "Forbidden: no new finalizers can be added if the object is being deleted"
                 wrong.append(("metadata.finalizers", f"{cause}, found new finalizers {added!r}"))
         if wrong:
-            raise invalid(kind.kind, metadata["name"], wrong)
+            raise invalid(kind.qualified, metadata["name"], wrong)
         kind.admit(made)
         check_built_in(kind, made, old)
 

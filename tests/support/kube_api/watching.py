@@ -50,7 +50,8 @@ class Watch:
         return {"type": "BOOKMARK", "object": obj}
 
     async def events(self, *, timeout: float, bookmark_every: float) -> AsyncIterator[Object]:
-        """Until `timeout` seconds have passed; silent ones never end."""
+        """Until `timeout` seconds have passed; silent ones never end. In the end comes no bookmark:
+        a real server sends one only now and then."""
         clock = asyncio.get_running_loop().time
         ends, next_bookmark = clock() + timeout, clock() + bookmark_every
         while True:
@@ -65,12 +66,11 @@ class Watch:
                 self.seen = change.version
                 if (event := self._event(change)) is not None:
                     yield event
-            over = clock() >= ends
-            if self.bookmarks and (over or clock() >= next_bookmark):
+            if clock() >= ends:
+                return
+            if self.bookmarks and clock() >= next_bookmark:
                 yield self.bookmark()
                 next_bookmark = clock() + bookmark_every
-            if over:
-                return
             try:
                 async with asyncio.timeout_at(min(ends, next_bookmark)):
                     await self._changed.wait()
