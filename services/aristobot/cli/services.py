@@ -71,12 +71,17 @@ def gateway(
     run_service("gateway", lambda settings, stop: serve(settings, broker, stop))
 
 
-def runner() -> None:
+def runner(
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="Run this active strategy alone: <owner>.<name>. None: all there are."),
+    ] = None,
+) -> None:
     """Run the users' strategies, each in a sealed process."""
     from aristobot.platform.lifecycle import run_service
     from aristobot.runner.server import serve
 
-    run_service("runner", serve)
+    run_service("runner", lambda settings, stop: serve(settings, stop, strategy=strategy))
 
 
 def heartbeat(

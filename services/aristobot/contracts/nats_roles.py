@@ -16,6 +16,7 @@ consumer without a name, to an inbox.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aristobot.contracts.streams import (
@@ -32,17 +33,25 @@ from aristobot.contracts.streams import (
     WEBHOOKS,
     BrokerKey,
     Stream,
+    candle_subject,
     command_subject,
+    decision_subject,
+    engine_query_subject,
     event_subject,
     gateway_consumer,
     query_subject,
+    runner_consumer,
 )
+from aristobot.core.candles import Timeframe
+from aristobot.core.errors import Misconfigured
 
 _API = "$JS.API"
 _ANY_QUERY = "gateway.query.*.*"
 _ANY_ENGINE_QUERY = "engine.query.*.*"
 #: How long a gateway may take to answer a query, seconds; longer than any asker waits.
 _RESPONSE_SECONDS = 30.0
+#: Exactly one subject token, without wildcards.
+_TOKEN = re.compile(r"[A-Za-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,42 @@ def runner() -> NatsRole:
     )
 
 
+def strategy_runner(
+    owner: str, name: str, broker: str, *, market: str, symbol: str, timeframe: Timeframe
+) -> NatsRole:
+    """The runner of one active strategy in a pod of its own: nothing that concerns any other.
+
+    Another symbol, timeframe or broker is another role, so its credentials are issued anew. The
+    record is read by the direct request that names its key in the subject; the server refuses any
+    payload there, so it can't be widened. `STREAM.INFO` is left out on purpose: it lists subjects,
+    and with them everybody's strategies. Raises `Misconfigured` for what is not a plain name.
+    """
+    key = BrokerKey(owner, broker)
+    record = str(BrokerKey(owner, name))
+    if not (_TOKEN.fullmatch(market) and _TOKEN.fullmatch(symbol)):
+        raise Misconfigured(f"{market!r} and {symbol!r} must be letters, digits and '-' alone")
+    candles = candle_subject(market, symbol, timeframe)
+    consumer = runner_consumer(owner, name)
+    return _role(
+        strategy_runner_name(owner, name),
+        publish=(
+            decision_subject(key, name),
+            query_subject(key),
+            engine_query_subject(key),
+            *_consume(CANDLES, consumer=consumer, subject=candles),
+            f"{_API}.CONSUMER.DELETE.{CANDLES.name}.{consumer}",
+            *(_read_key(bucket, record) for bucket in (STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET)),
+            f"$KV.{STRATEGY_STATUS_BUCKET}.{record}",
+        ),
+        subscribe=(f"$KV.{STRATEGIES_BUCKET}.{record}",),
+    )
+
+
+def strategy_runner_name(owner: str, name: str) -> str:
+    """The name of `strategy_runner`, which its pod needs before it has read its record."""
+    return f"runner_{owner}_{name}"
+
+
 def gateway(owner: str, broker: str) -> NatsRole:
     """Consumes one broker's commands, publishes its events, answers its queries.
 
@@ -201,6 +246,11 @@ def admin() -> NatsRole:
     )
 
 
+def inbox_prefix(name: str) -> str:
+    """Where the user of the role `name` gets its replies."""
+    return f"_INBOX_{name}"
+
+
 def _role(
     name: str,
     *,
@@ -208,7 +258,7 @@ def _role(
     subscribe: tuple[str, ...],
     response_seconds: float | None = None,
 ) -> NatsRole:
-    prefix = f"_INBOX_{name}"
+    prefix = inbox_prefix(name)
     return NatsRole(
         name=name,
         inbox_prefix=prefix,
@@ -245,6 +295,11 @@ def _read_bucket(bucket: str) -> tuple[str, ...]:
         f"{_API}.CONSUMER.INFO.{stream}.*",
         f"$JS.FC.{stream}.>",
     )
+
+
+def _read_key(bucket: str, key: str) -> str:
+    """To get one entry."""
+    return f"{_API}.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}"
 
 
 def _read_buckets() -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""Reading and writing a NATS key-value bucket as a whole: tokens and broker records.
+"""Reading and writing a NATS key-value bucket as a whole, or one key of it as if it were all.
 
 A bucket is read by one batched direct request (NATS ADR-31) and not by a watcher: nats-py 2.16 may
 say "that is all" before all has come, and an empty answer here would void every webhook token.
+One key is for a user who may see no other: it is asked for and written by its own subject.
 Deliberately not here: following a bucket (`platform.kv_mirror`).
 """
 
@@ -25,11 +26,17 @@ _REPLY_SECONDS = 2.0
 
 
 class Bucket:
-    """One bucket. Every call raises `Retryable` when NATS is away."""
+    """One bucket, or of it only the key `only`. Every call raises `Retryable` when NATS is away."""
 
-    def __init__(self, bus: Bus, name: str) -> None:
+    def __init__(self, bus: Bus, name: str, *, only: str | None = None) -> None:
         self._bus = bus
         self._name = name
+        self._only = only
+
+    @property
+    def subject(self) -> str:
+        """On which its writes are announced."""
+        return f"$KV.{self._name}.{self._only or '>'}"
 
     async def read(self) -> dict[str, bytes]:
         """Every present key with its value.
@@ -37,7 +44,7 @@ class Bucket:
         Raises `Retryable`, or `Misconfigured` beyond `MAX_KEYS` keys.
         """
         try:
-            return await self._read()
+            return await (self._read() if self._only is None else self._read_key(self._only))
         except _AWAY as error:
             raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
 
@@ -45,12 +52,11 @@ class Bucket:
         """Make the bucket hold exactly `wanted`; only what differs is written."""
         present = await self.read()
         try:
-            bucket = await self._bus.jetstream.key_value(self._name)
             for key, value in wanted.items():
                 if present.get(key) != value:
-                    await bucket.put(key, value)
+                    await self._write(key, value)
             for key in present.keys() - wanted.keys():
-                await bucket.delete(key)
+                await self._write(key, b"", deleted=True)
         except _AWAY as error:
             raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
 
@@ -58,6 +64,30 @@ class Bucket:
         """Remove every other key."""
         present = await self.read()
         await self.make_equal({key: value for key, value in present.items() if key in keys})
+
+    async def _write(self, key: str, value: bytes, *, deleted: bool = False) -> None:
+        # As nats-py does it, but without asking for the stream first: not every user may.
+        await self._bus.jetstream.publish(
+            f"$KV.{self._name}.{key}",
+            value,
+            stream=f"KV_{self._name}",
+            headers={"KV-Operation": "DEL"} if deleted else None,
+        )
+
+    async def _read_key(self, key: str) -> dict[str, bytes]:
+        reply = await self._bus.client.request(
+            f"$JS.API.DIRECT.GET.KV_{self._name}.$KV.{self._name}.{key}", timeout=_REPLY_SECONDS
+        )
+        headers = reply.headers or {}
+        match headers.get("Status"):
+            case None:
+                return {} if "KV-Operation" in headers else {key: reply.data}
+            case "404":
+                return {}
+            case status:
+                raise Retryable(
+                    f"bucket {self._name}: {status} {headers.get('Description', '')}"
+                )
 
     async def _read(self) -> dict[str, bytes]:
         client, prefix = self._bus.client, f"$KV.{self._name}."

@@ -25,7 +25,7 @@ _SETTLE_SECONDS = 0.1
 
 
 class KvMirror:
-    """Keeps `entries` (key -> value) equal to the bucket while `run` runs.
+    """Keeps `entries` (key -> value) equal to the bucket (or its key `only`) while `run` runs.
 
     `on_change` is called, in the event loop, with the new entries whenever they differ.
     """
@@ -35,10 +35,12 @@ class KvMirror:
         bus: Bus,
         bucket: str,
         *,
+        only: str | None = None,
         on_change: Callable[[Mapping[str, bytes]], None] | None = None,
     ) -> None:
         self._bus = bus
-        self._bucket = bucket
+        self._name = bucket
+        self._bucket = Bucket(bus, bucket, only=only)
         self._on_change = on_change
         self._entries: dict[str, bytes] = {}
         self._loaded = asyncio.Event()
@@ -58,14 +60,14 @@ class KvMirror:
 
     async def run(self) -> None:
         """Follow the bucket for ever; ends on cancellation."""
-        await self._bus.notice(f"$KV.{self._bucket}.>", self._wake.set)
+        await self._bus.notice(self._bucket.subject, self._wake.set)
         while True:
             self._wake.clear()
             try:
-                self._accept(await Bucket(self._bus, self._bucket).read())
+                self._accept(await self._bucket.read())
             except Retryable as error:
                 logger.warning(
-                    "bucket can't be read", extra={"bucket": self._bucket, "error": str(error)}
+                    "bucket can't be read", extra={"bucket": self._name, "error": str(error)}
                 )
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

@@ -2,7 +2,8 @@
 
 Follows the bucket of active strategies. A changed record restarts its task, a removed one ends it
 and takes its consumer away. States are written to a bucket of their own, from where whoever
-executes the resources puts them into the resources' status.
+executes the resources puts them into the resources' status. A pod's runner does the same for the
+one strategy that it is there for, of which alone it may know.
 """
 
 from __future__ import annotations
@@ -37,17 +38,21 @@ _AFTER_FAILURE_SECONDS = 5.0
 
 
 class Runner:
-    """Runs until cancelled. `problems` says what keeps it from being ready."""
+    """Runs until cancelled. `problems` says what keeps it from being ready.
 
-    def __init__(self, bus: Bus, *, allow_unsealed: bool = False) -> None:
+    `only`: the one active strategy to run, as `<owner>.<name>`; None: all that there are.
+    """
+
+    def __init__(self, bus: Bus, *, only: str | None = None, allow_unsealed: bool = False) -> None:
         self._bus = bus
+        self._only = only
         self._sandbox = Sandbox(allow_unsealed=allow_unsealed)
         self._records: dict[str, ActiveStrategyRecord] = {}
         self._running: dict[str, tuple[ActiveStrategyRecord, asyncio.Task[None]]] = {}
         self._statuses: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self._reported = asyncio.Event()
-        self._mirror = KvMirror(bus, STRATEGIES_BUCKET, on_change=self._load)
+        self._mirror = KvMirror(bus, STRATEGIES_BUCKET, only=only, on_change=self._load)
 
     async def problems(self) -> list[str]:
         """What keeps the runner from working now; empty when ready."""
@@ -56,6 +61,8 @@ class Runner:
             found.append("NATS is not connected")
         if not self._mirror.is_loaded:
             found.append("the active strategies are not loaded yet")
+        elif self._only is not None and self._only not in self._records:
+            found.append(f"there is no record of {self._only}")
         return found
 
     async def run(self) -> None:
@@ -79,7 +86,8 @@ class Runner:
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         await self._mirror.wait_loaded()
-        await self._remove_left_behind()
+        if self._only is None:  # else it is for whoever made the pod
+            await self._remove_left_behind()
         while True:
             self._changed.clear()
             for key, (record, task) in list(self._running.items()):
@@ -138,7 +146,7 @@ class Runner:
 
     async def _write_statuses(self) -> None:
         await self._mirror.wait_loaded()
-        bucket = Bucket(self._bus, STRATEGY_STATUS_BUCKET)
+        bucket = Bucket(self._bus, STRATEGY_STATUS_BUCKET, only=self._only)
         while True:
             self._reported.clear()
             try:
