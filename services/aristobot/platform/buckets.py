@@ -85,9 +85,7 @@ class Bucket:
             case "404":
                 return {}
             case status:
-                raise Retryable(
-                    f"bucket {self._name}: {status} {headers.get('Description', '')}"
-                )
+                raise Retryable(f"bucket {self._name}: {status} {headers.get('Description', '')}")
 
     async def _read(self) -> dict[str, bytes]:
         client, prefix = self._bus.client, f"$KV.{self._name}."
