@@ -53,7 +53,7 @@ fmt: $(VENV)/.develops  ## Put the code into the house's form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-crds: $(VENV)/.develops  ## Write crds/*.yaml anew from the models in contracts.
+crds: $(VENV)/.develops  ## Write crds and its page in docs anew from the models.
 	@$(BIN)/python crds/generate.py
 
 chaos: $(VENV)/.develops compile  ## The long fault runs: parts are killed under load.

@@ -31,8 +31,8 @@ from pydantic.alias_generators import to_camel
 #: A label value has 63 characters, and `runner-<name>` must be one, with room to spare.
 LONGEST_NAME: Final = 50
 _LONGEST_LABEL: Final = 63
-_LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SMALLEST: Final = Decimal("0.00000001")
+#: A DNS label (RFC 1123).
+LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LARGEST: Final = Decimal(10**15)
 
 
@@ -54,7 +54,7 @@ class Spec(BaseModel):
 
 def _label(longest: int) -> Any:
     def check(value: str) -> str:
-        if len(value) > longest or not re.fullmatch(_LABEL, value):
+        if len(value) > longest or not re.fullmatch(LABEL, value):
             raise ValueError(
                 f"must be at most {longest} lower-case letters, digits or '-', and begin and end "
                 "with a letter or digit"
@@ -66,7 +66,7 @@ def _label(longest: int) -> Any:
 
 def _label_schema(longest: int) -> WithJsonSchema:
     return WithJsonSchema(
-        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^{_LABEL}$"}
+        {"type": "string", "minLength": 1, "maxLength": longest, "pattern": f"^{LABEL}$"}
     )
 
 
@@ -125,10 +125,13 @@ NO_TEXT: Final = BeforeValidator(_no_text)
 PositiveAmount = Annotated[
     Decimal,
     BeforeValidator(_decimal),
-    Field(ge=_SMALLEST, le=_LARGEST, max_digits=40, allow_inf_nan=False),
+    Field(gt=0, le=_LARGEST, allow_inf_nan=False),
     AfterValidator(_fits_a_number),
     PlainSerializer(_number, return_type=int | float, when_used="json"),
-    WithJsonSchema({"type": "number", "minimum": 1e-8, "maximum": 10**15}),
+    # `exclusiveMinimum` as OpenAPI 3.0 has it, and so Kubernetes: it makes `minimum` exclusive.
+    WithJsonSchema(
+        {"type": "number", "minimum": 0, "exclusiveMinimum": True, "maximum": int(_LARGEST)}
+    ),
 ]
 #: A moment with its time zone; RFC 3339 in YAML.
 Moment = Annotated[

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 Schema = dict[str, Any]
 
-#: Mean the same to pydantic, JSON Schema and the API server.
+#: Mean the same in what the models say and to the API server.
 _KEPT: Final = (
     "description",
     "type",
@@ -25,6 +25,7 @@ _KEPT: Final = (
     "enum",
     "default",
     "minimum",
+    "exclusiveMinimum",
     "maximum",
     "minLength",
     "maxLength",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ ALLOWED = {
     "default",
     "description",
     "enum",
+    "exclusiveMinimum",
     "format",
     "items",
     "maxItems",
@@ -183,3 +185,9 @@ class _Anything(BaseModel):
 def test_what_no_structural_schema_can_say_is_an_error(model: type[BaseModel]) -> None:
     with pytest.raises(NotStructural, match="field"):
         structural(model)
+
+
+def test_the_page_for_users_is_what_the_models_say() -> None:
+    generate = runpy.run_path(str(CRDS / "generate.py"), run_name="generate")
+    page = generate["PAGE"].read_text(encoding="utf-8")
+    assert page == generate["page_text"](page), "run `make crds`"

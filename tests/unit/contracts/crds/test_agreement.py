@@ -1,0 +1,292 @@
+"""`aristobot apply` and `kubectl apply` take the same files: models and schemas judge alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aristobot.contracts.changes import refused_change
+from aristobot.contracts.resources import GROUP_VERSION, parse_document
+from aristobot.core.errors import Misconfigured
+from tests.unit.contracts.crds.api_server import admit
+
+EXAMPLES = Path(__file__).parents[4] / "docs" / "examples"
+LEAST: dict[str, dict[str, Any]] = {
+    "Broker": {"exchange": "binance", "environment": "simulator"},
+    "Strategy": {"code": "x = 1"},
+    "ActiveStrategy": {
+        "strategyRef": {"name": "ema"},
+        "brokerRef": {"name": "main"},
+        "symbol": "BTCUSDT",
+    },
+}
+
+
+def _document(kind: str, name: str = "main", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": GROUP_VERSION,
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": LEAST[kind] | spec,
+    }
+
+
+def _refusal(document: Any) -> str | None:
+    try:
+        parse_document(document)
+    except Misconfigured as error:
+        return str(error)
+    return None
+
+
+def _judge(document: Any) -> bool:
+    """Whether both take it; fails when they differ."""
+    stored, problems = admit(document)
+    refusal = _refusal(document)
+    assert bool(problems) == bool(refusal), (problems, refusal)
+    if not problems:
+        # Explicit defaults, as they are stored, mean what leaving them out means.
+        assert parse_document(stored) == parse_document(document)
+    return not problems
+
+
+GOOD = [
+    ("Broker", {}),
+    ("Broker", {"simulator": {"balances": {"USDT": 25000, "BTC": 0.5}}}),
+    ("Broker", {"simulator": {}}),
+    ("Broker", {"simulator": None, "number": None, "webhook": None, "tradingMode": None}),
+    ("Broker", {"environment": "live", "credentialsSecretRef": {"name": "keys"}}),
+    ("Broker", {"tradingMode": "off", "number": 1, "webhook": {"maxSignalAgeSeconds": 0}}),
+    ("Broker", {"risk": {"maxOrderNotional": 0.1}}),
+    ("Broker", {"risk": {"maxOrderNotional": 0.00000001}}),
+    ("Broker", {"risk": {"maxOrderNotional": 123456789.12345678}}),
+    ("Broker", {"number": 3.0}),
+    ("Strategy", {"timeframe": "4h"}),
+    ("Strategy", {"code": None, "codeConfigMapRef": {"name": "code"}}),
+    ("Strategy", {"code": "é" * 100_000}),
+    ("ActiveStrategy", {"start": "2026-01-31T00:00:00Z", "end": "2026-01-31T00:00:00.001+00:00"}),
+    ("ActiveStrategy", {"end": "2026-01-31T00:00:00+02:00", "onDelete": "closePositions"}),
+    ("ActiveStrategy", {"decisionSeconds": 1, "paused": True, "historyCandles": 1}),
+]
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("Broker", {"exchange": "mtgox"}, ".spec.exchange: supported values"),
+    ("Broker", {"exchange": None}, ".spec.exchange: required value"),
+    ("Broker", {"environment": "live"}, "apply a Secret with apiKey and apiSecret"),
+    (
+        "Broker",
+        {"environment": "testnet", "credentialsSecretRef": {"name": "k"}, "simulator": {}},
+        ".spec.simulator: simulator is only allowed",
+    ),
+    ("Broker", {"credentialsSecretRef": {}}, ".spec.credentialsSecretRef.name: required"),
+    ("Broker", {"credentialsSecretRef": {"name": "a.b"}}, ".spec.credentialsSecretRef.name"),
+    ("Broker", {"tradingMode": False}, ".spec.tradingMode: must be of type string"),
+    ("Broker", {"tradingMode": "on"}, ".spec.tradingMode: supported values"),
+    ("Broker", {"number": "7"}, ".spec.number: must be of type integer"),
+    ("Broker", {"number": True}, ".spec.number: must be of type integer"),
+    ("Broker", {"number": 0}, ".spec.number: out of bounds"),
+    ("Broker", {"number": 2.5}, ".spec.number: must be of type integer"),
+    ("Broker", {"surprise": 1}, ".spec.surprise: unknown field"),
+    ("Broker", {"webhook": {"allowRepeatedSignals": "yes"}}, "must be of type boolean"),
+    ("Broker", {"risk": {"maxOrderNotional": 0}}, "should be greater than 0"),
+    ("Broker", {"risk": {"maxOrderNotional": -1}}, "out of bounds"),
+    ("Broker", {"risk": {"maxOrderNotional": 1e16}}, "out of bounds"),
+    ("Broker", {"risk": {"maxOrderNotional": True}}, "must be of type number"),
+    ("Broker", {"simulator": {"balances": {"usdt": 1}}}, "capital letters and digits"),
+    ("Broker", {"simulator": {"balances": {"USDT\n": 1}}}, "capital letters and digits"),
+    ("Broker", {"simulator": {"balances": {f"A{i}": 1 for i in range(51)}}}, "too many"),
+    ("Strategy", {"code": None}, "exactly one of code and codeConfigMapRef"),
+    ("Strategy", {"codeConfigMapRef": {"name": "a"}}, "exactly one of code and codeConfigMapRef"),
+    ("Strategy", {"code": ""}, ".spec.code: too long or too short"),
+    ("Strategy", {"code": "é" * 100_001}, ".spec.code: too long or too short"),
+    ("Strategy", {"timeframe": "7m"}, ".spec.timeframe: supported values"),
+    (
+        "Strategy",
+        {"code": None, "codeConfigMapRef": {"name": "a", "key": "a/b"}},
+        ".spec.codeConfigMapRef.key: should match",
+    ),
+    ("ActiveStrategy", {"symbol": "BTC/USDT"}, ".spec.symbol: should match"),
+    ("ActiveStrategy", {"symbol": "BTCUSDT\n"}, ".spec.symbol: should match"),
+    ("ActiveStrategy", {"brokerRef": {"name": "a" * 51}}, ".spec.brokerRef.name: too long"),
+    ("ActiveStrategy", {"strategyRef": None}, ".spec.strategyRef: required value"),
+    ("ActiveStrategy", {"start": "2026-01-31T00:00:00"}, ".spec.start: must be of type date-time"),
+    ("ActiveStrategy", {"start": 1769817600}, ".spec.start: must be of type string"),
+    ("ActiveStrategy", {"start": "2026-02-30T00:00:00Z"}, ".spec.start: must be of type date"),
+    (
+        "ActiveStrategy",
+        {"start": "2026-01-31T00:00:00+01:00", "end": "2026-01-30T23:00:00Z"},
+        ".spec.end: end must be later than start",
+    ),
+    ("ActiveStrategy", {"paused": "true"}, ".spec.paused: must be of type boolean"),
+    ("ActiveStrategy", {"paused": 1}, ".spec.paused: must be of type boolean"),
+    ("ActiveStrategy", {"historyCandles": 1001}, ".spec.historyCandles: out of bounds"),
+    ("ActiveStrategy", {"decisionSeconds": "5"}, ".spec.decisionSeconds: must be of type number"),
+    ("ActiveStrategy", {"onDelete": "ClosePositions"}, ".spec.onDelete: supported values"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), GOOD)
+def test_what_is_right_is_taken_by_both(kind: str, spec: dict[str, Any]) -> None:
+    assert _judge(_document(kind, **spec))
+
+
+@pytest.mark.parametrize(("kind", "spec", "says"), BAD)
+def test_what_is_wrong_is_refused_by_both(kind: str, spec: dict[str, Any], says: str) -> None:
+    document = _document(kind, **spec)
+    assert not _judge(document)
+    _, problems = admit(document)
+    assert says in "; ".join(problems)
+
+
+@pytest.mark.parametrize("kind", LEAST)
+@pytest.mark.parametrize(
+    ("name", "is_right"), [("a" * 50, True), ("a" * 51, False), ("a.b", False)]
+)
+def test_names_fit_into_what_is_named_after_them(kind: str, name: str, is_right: bool) -> None:
+    assert _judge(_document(kind, name)) == is_right
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_taken_by_both(example: Path) -> None:
+    for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
+        assert document["kind"] == "Secret" or _judge(document)
+
+
+CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
+    (
+        "Broker",
+        {},
+        {"environment": "live", "credentialsSecretRef": {"name": "k"}},
+        "environment",
+    ),
+    ("Broker", {}, {"tradingMode": "webhook", "number": 4}, None),
+    ("ActiveStrategy", {}, {"symbol": "ETHUSDT"}, "symbol"),
+    ("ActiveStrategy", {}, {"brokerRef": {"name": "other"}}, "brokerRef"),
+    ("ActiveStrategy", {}, {"strategyRef": {"name": "other"}, "timeframe": "1h"}, None),
+    ("ActiveStrategy", {"paused": True}, {"onDelete": "cancelOrders"}, None),
+    ("Strategy", {}, {"code": "y = 2"}, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "after", "kept"), CHANGES)
+def test_the_same_changes_are_refused(
+    kind: str, before: dict[str, Any], after: dict[str, Any], kept: str | None
+) -> None:
+    stored, _ = admit(_document(kind, **before))
+    _, problems = admit(_document(kind, **after), stored)
+    dumped = [
+        parse_document(_document(kind, **spec)).model_dump(
+            mode="json", by_alias=True, exclude_defaults=True
+        )["spec"]
+        for spec in (before, after)
+    ]
+    refusal = refused_change(kind, *dumped)
+    if kept is None:
+        assert not problems
+        assert refusal is None
+        return
+    (problem,) = problems
+    assert problem.startswith(f".spec.{kept}: ")
+    assert problem.endswith("apply it under a new name")
+    assert refusal == problem.removeprefix(".")
+
+
+def test_aristobot_s_own_files_may_quote_an_amount() -> None:
+    """The one difference that is wanted: a quoted number was always read, and stays readable."""
+    document = _document("Broker", risk={"maxOrderNotional": "0.1"})
+    assert _refusal(document) is None
+    assert admit(document)[1] == [".spec.risk.maxOrderNotional: must be of type number"]
+    kept = parse_document(document).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    assert kept["spec"]["risk"] == {"maxOrderNotional": 0.1}
+    assert not admit(_document("Broker", **kept["spec"]))[1]
+
+
+def test_an_amount_that_no_number_keeps_is_refused_rather_than_rounded() -> None:
+    refusal = _refusal(_document("Broker", risk={"maxOrderNotional": "0.12345678901234567890"}))
+    assert refusal is not None
+    assert "use at most 15" in refusal
+
+
+#: Of each field what users write, and what they get wrong.
+_NUMBERS = st.one_of(
+    st.sampled_from(
+        [0, 1, -1, 0.1, 60, 60.0, 61, 300, 1000, 86_400, 86_401, 1e15, "5", True, None]
+    ),
+    st.floats(1e-9, 1e16, allow_nan=False),
+)
+_NAMES = st.fixed_dictionaries(
+    {}, optional={"name": st.sampled_from(["main", "a.b", "-a", "A", "", "a" * 50, "a" * 64, 1])}
+)
+_FLAGS = st.sampled_from([True, False, None, "true", 1])
+_TIMEFRAMES = st.sampled_from(["1m", "10m", "4h", "1d", None, 5])
+_MOMENTS = st.sampled_from(
+    ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2026-06-01T00:00:00.5Z", "soon", None, 1]
+)
+_AMOUNTS = _NUMBERS.filter(lambda value: not isinstance(value, str))
+_SPECS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "Broker": st.fixed_dictionaries(
+        {"exchange": st.sampled_from(["binance", "mtgox"])},
+        optional={
+            "environment": st.sampled_from(["live", "testnet", "simulator", "paper", None]),
+            "tradingMode": st.sampled_from(["off", "strategy", "webhook", False, None]),
+            "number": _NUMBERS,
+            "credentialsSecretRef": st.one_of(st.none(), _NAMES),
+            "webhook": st.fixed_dictionaries(
+                {}, optional={"allowRepeatedSignals": _FLAGS, "maxSignalAgeSeconds": _NUMBERS}
+            ),
+            "risk": st.fixed_dictionaries({}, optional={"maxOrderNotional": _AMOUNTS}),
+            "simulator": st.one_of(
+                st.none(),
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "balances": st.dictionaries(
+                            st.sampled_from(["USDT", "BTC", "usdt", "", "X" * 21]),
+                            _AMOUNTS.filter(lambda value: value is not None),
+                            max_size=3,
+                        )
+                    },
+                ),
+            ),
+        },
+    ),
+    "Strategy": st.fixed_dictionaries(
+        {},
+        optional={
+            "code": st.one_of(st.none(), st.text(max_size=3)),
+            "codeConfigMapRef": st.one_of(st.none(), _NAMES),
+            "timeframe": _TIMEFRAMES,
+        },
+    ),
+    "ActiveStrategy": st.fixed_dictionaries(
+        {
+            "strategyRef": st.just({"name": "ema"}) | _NAMES,
+            "brokerRef": st.just({"name": "main"}),
+            "symbol": st.sampled_from(["BTCUSDT", "BTCUSDT", "BTC/USDT", "B", "X" * 31]),
+        },
+        optional={
+            "timeframe": _TIMEFRAMES,
+            "start": _MOMENTS,
+            "end": _MOMENTS,
+            "active": _FLAGS,
+            "paused": _FLAGS,
+            "historyCandles": _NUMBERS,
+            "maxSignalAgeSeconds": _NUMBERS,
+            "memoryMebibytes": _NUMBERS,
+            "decisionSeconds": _NUMBERS,
+            "onDelete": st.sampled_from(["detach", "cancelOrders", "closePositions", "Detach"]),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", _SPECS)
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_models_and_schemas_judge_alike(kind: str, data: st.DataObject) -> None:
+    spec = data.draw(_SPECS[kind])
+    _judge({**_document(kind), "spec": spec})
