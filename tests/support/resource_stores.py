@@ -165,6 +165,9 @@ class ResourceStoreConformance:
         assert stored.generation == 2
         await place.store.change(stored, {"paused": True})
         assert (await stands(place, active())).generation == 2
+        await place.store.change(stored, {"end": "2026-01-01T00:00:00+00:00"})
+        again = parse_document((await stands(place, active())).document())
+        assert await place.store.apply(place.owner, again) is Applied.UNCHANGED
 
     async def test_a_change_does_not_overwrite_an_apply_that_came_between(
         self, place: Place

@@ -40,8 +40,8 @@ from aristobot.platform.kubeconfig import ClusterAccess
 from aristobot.platform.resource_store import (
     Applied,
     StoredResource,
+    changed_fields,
     changed_meanwhile,
-    changed_spec,
     number_taken,
     spec_of,
 )
@@ -131,7 +131,7 @@ class KubernetesResourceStore:
 
     async def change(self, seen: StoredResource, changes: Mapping[str, Any]) -> None:
         """Change fields of the spec. Raises `ChangedMeanwhile` when it isn't as `seen` any more."""
-        changed_spec(seen, changes)  # for its sentence; the API server judges again
+        fields = changed_fields(seen, changes)
         path = _object(seen.owner, seen.kind, seen.name)
         for _ in range(_ATTEMPTS):
             now = await self._read(path)
@@ -139,7 +139,7 @@ class KubernetesResourceStore:
                 raise changed_meanwhile(seen)
             # A status written meanwhile changes the version too, and is no reason to give up.
             version = now["metadata"]["resourceVersion"]
-            patch = {"metadata": {"resourceVersion": version}, "spec": dict(changes)}
+            patch = {"metadata": {"resourceVersion": version}, "spec": fields}
             try:
                 await self._api.patch(path, patch, MERGE_PATCH)
             except (Conflicting, Missing):

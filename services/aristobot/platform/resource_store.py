@@ -129,10 +129,22 @@ def spec_of(document: Broker | Strategy | ActiveStrategy) -> dict[str, Any]:
 
 def changed_spec(seen: StoredResource, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The spec with those changes. Raises `Misconfigured` when it is no longer valid."""
+    return spec_of(_changed(seen, changes))
+
+
+def changed_fields(seen: StoredResource, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes, each value as `spec_of` would write it. Raises `Misconfigured` likewise."""
+    spec = _changed(seen, changes).spec.model_dump(mode="json", by_alias=True)
+    return {key: spec.get(key) for key in changes}
+
+
+def _changed(
+    seen: StoredResource, changes: Mapping[str, Any]
+) -> Broker | Strategy | ActiveStrategy:
     spec = {key: value for key, value in {**seen.spec, **changes}.items() if value is not None}
     document = parse_document({**seen.document(), "spec": spec})
     assert not isinstance(document, SecretDocument)
-    return spec_of(document)
+    return document
 
 
 def changed_meanwhile(seen: StoredResource) -> ChangedMeanwhile:
