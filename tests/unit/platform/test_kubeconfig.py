@@ -1,4 +1,4 @@
-"""Which cluster is meant: kubectl's rules for files, contexts, namespaces, and a pod's own account."""
+"""Which cluster is meant: the rules of kubectl for files, contexts, namespaces, a pod's account."""
 
 from __future__ import annotations
 
