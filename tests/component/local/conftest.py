@@ -15,13 +15,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from nats.js import api
 
+from aristobot.contracts import nats_roles
+from aristobot.contracts.streams import BUCKETS, STREAMS
 from aristobot.local.nats_server import nats_spec, nats_url
 from aristobot.local.postgres_server import database_url, postgres_spec
 from aristobot.local.process import ProcessSpec
 from aristobot.local.rundir import RunDir
 from aristobot.local.supervisor import Supervisor
 from aristobot.platform.nats_auth import Trust, create_trust
+from tests.component.local.nats_users import Roles
 from tests.harness.platform import port_range
 
 
@@ -146,3 +150,31 @@ async def start_tiny_platform(place: Place) -> TinyPlatform:
     assert process.stdout is not None
     line = await asyncio.wait_for(process.stdout.readline(), 30)
     return TinyPlatform(process, json.loads(line))
+
+
+@pytest.fixture
+async def empty_server(place: Place, supervisor: Supervisor) -> AsyncIterator[Roles]:
+    await supervisor.start(place.nats_spec())
+    roles = Roles(place)
+    yield roles
+    await roles.close()
+
+
+@pytest.fixture
+async def roles(empty_server: Roles) -> Roles:
+    """With the streams and buckets."""
+    roles = empty_server
+    admin = await roles.connect(nats_roles.admin())
+    for stream in STREAMS:
+        await admin.js.add_stream(
+            api.StreamConfig(
+                name=stream.name,
+                subjects=list(stream.subjects),
+                retention=api.RetentionPolicy(stream.retention.value),
+                duplicate_window=stream.duplicate_window_seconds,
+                allow_direct=True,
+            )
+        )
+    for bucket in BUCKETS:
+        await admin.js.create_key_value(api.KeyValueConfig(bucket=bucket, direct=True))
+    return roles

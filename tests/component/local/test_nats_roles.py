@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import nats
 import nats.errors
@@ -15,116 +12,23 @@ import nats.js.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext, api
+from nats.js import api
 from nats.js.kv import KeyValue
 
 from aristobot.contracts import nats_roles
 from aristobot.contracts.nats_roles import NatsRole
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
-    BUCKETS,
     ENGINE_EVENTS_CONSUMER,
     STRATEGIES_BUCKET,
     STRATEGY_STATUS_BUCKET,
-    STREAMS,
     TOKENS_BUCKET,
 )
-from aristobot.local.supervisor import Supervisor
 from aristobot.platform.bus import Bus
 from aristobot.platform.kv_mirror import KvMirror
 from aristobot.platform.nats_auth import create_trust, issue_role, write_private
 from tests.component.local.conftest import Place, eventually
-
-
-@dataclass
-class User:
-    """A connection of a role, and what the server refused it."""
-
-    client: Client
-    refused: list[str] = field(default_factory=list)
-
-    @property
-    def js(self) -> JetStreamContext:
-        return self.client.jetstream(timeout=1)
-
-    async def is_refused(self, subject: str, *, subscribing: bool = False) -> bool:
-        """Whether publishing on (or subscribing to) `subject` is a permissions violation."""
-        before = len(self.refused)
-        if subscribing:
-            await self.client.subscribe(subject)
-        else:
-            await self.client.publish(subject, b"{}")
-        await self.client.flush(timeout=2)
-        await asyncio.sleep(0.05)
-        kind = "subscription" if subscribing else "publish"
-        # nats-py gives the server's text in lower case.
-        wanted = f'permissions violation for {kind} to "{subject.lower()}"'
-        return any(wanted in text.lower() for text in self.refused[before:])
-
-
-class Roles:
-    """Connects as any role."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._users: list[User] = []
-
-    def credentials(self, role: NatsRole) -> Path:
-        file = self._place.data / "creds" / f"{role.name}.creds"
-        if not file.exists():
-            write_private(file, issue_role(self._place.trust, role))
-        return file
-
-    async def connect(self, role: NatsRole, *, inbox_prefix: str | None = None) -> User:
-        refused: list[str] = []
-
-        async def on_error(error: Exception) -> None:
-            refused.append(str(error))
-
-        client = await nats.connect(
-            self._place.nats_url,
-            user_credentials=str(self.credentials(role)),
-            inbox_prefix=inbox_prefix or role.inbox_prefix,
-            error_cb=on_error,
-            allow_reconnect=False,
-            connect_timeout=3,
-        )
-        self._users.append(User(client, refused))
-        return self._users[-1]
-
-    async def close(self) -> None:
-        for user in self._users:
-            with contextlib.suppress(nats.errors.Error):  # the test may have cut it
-                await asyncio.wait_for(user.client.close(), 2)
-
-
-@pytest.fixture
-async def empty_server(place: Place, supervisor: Supervisor) -> AsyncIterator[Roles]:
-    await supervisor.start(place.nats_spec())
-    roles = Roles(place)
-    yield roles
-    await roles.close()
-
-
-@pytest.fixture
-async def roles(empty_server: Roles) -> Roles:
-    """With the streams and buckets."""
-    roles = empty_server
-    admin = await roles.connect(nats_roles.admin())
-    for stream in STREAMS:
-        await admin.js.add_stream(
-            api.StreamConfig(
-                name=stream.name,
-                subjects=list(stream.subjects),
-                retention=api.RetentionPolicy(stream.retention.value),
-                duplicate_window=stream.duplicate_window_seconds,
-                allow_direct=True,
-            )
-        )
-    for bucket in BUCKETS:
-        await admin.js.create_key_value(api.KeyValueConfig(bucket=bucket, direct=True))
-    return roles
-
+from tests.component.local.nats_users import Roles, User
 
 GATEWAY = nats_roles.gateway("demo", "demo")
 OTHER = nats_roles.gateway("demo", "other")
