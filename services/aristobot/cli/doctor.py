@@ -56,6 +56,11 @@ async def _check(name: str, look: Callable[[], Awaitable[str]]) -> Check:
 async def examine(data: Path) -> list[Check]:
     """All checks, in an order in which the first wrong one is likely the cause of the others."""
     async with open_session(data) as session:
+        if session.in_pod:
+            raise Misconfigured(
+                "`aristobot doctor` examines the platform on a machine; on Kubernetes see "
+                "`kubectl get pods`, `helm test` and the conditions of the resources"
+            )
         checks = [await _check("database", partial(_database, session))]
         has_database = checks[0].ok
         if has_database:

@@ -198,10 +198,11 @@ def balance(
     """What the account holds, asked from the exchange now."""
     from aristobot.cli.output import print_json, print_table
     from aristobot.contracts.messages import AccountQuery, QueryEnvelope, QueryReply
+    from aristobot.contracts.nats_roles import api
     from aristobot.contracts.streams import BrokerKey, query_subject
 
     async def work() -> QueryReply:
-        async with open_session(data) as session, session.bus() as bus:
+        async with open_session(data) as session, session.bus(api()) as bus:
             reply = await bus.request(
                 query_subject(BrokerKey(owner, broker)),
                 QueryEnvelope(query=AccountQuery()).encode(),

@@ -1,5 +1,8 @@
 """How a command reaches a running platform: its database, bus and secrets, closed afterwards.
 
+Three places: beside the platform embedded on this machine, in a pod of one on Kubernetes (the pod's
+own settings lead to database and bus), and outside of a cluster (its resources alone).
+
 The bus and the store are imported where they are used: most commands need the database alone, and
 would take half as long again.
 """
@@ -7,6 +10,7 @@ would take half as long again.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aristobot.cli.target import current_target
-from aristobot.contracts.nats_roles import NatsRole, admin
+from aristobot.contracts.nats_roles import NatsRole, admin, api
 from aristobot.core.errors import Misconfigured
 from aristobot.local.layout import Address, Layout
 from aristobot.platform.db import Database
+from aristobot.platform.settings import DATABASE_URL, NATS_URL, ServiceSettings, optional
 
 if TYPE_CHECKING:
     from aristobot.platform.bus import Bus
@@ -29,14 +34,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A command's view of the platform on one data folder."""
+    """A command's view of the platform on one data folder, or of the one whose pod this is."""
 
     layout: Layout
     address: Address
     database: Database
+    in_pod: bool = False
 
     def store(self) -> PostgresResourceStore:
-        """Resources and secrets."""
+        """Resources and secrets. Raises `Misconfigured` in a pod, which may see neither."""
+        if self.in_pod:
+            raise Misconfigured(
+                "a pod doesn't see the resources: use kubectl, or `aristobot --kube` where your "
+                "kubeconfig is"
+            )
         from aristobot.platform.postgres_store import PostgresResourceStore
         from aristobot.platform.secrets import SecretStore, load_keys
 
@@ -46,12 +57,14 @@ class Session:
     async def bus(self, role: NatsRole | None = None) -> AsyncIterator[Bus]:
         """A connection in `role`, else as the administrator.
 
-        Raises `Retryable` when NATS doesn't answer.
+        In a pod, whose one user is the api's, as that. Raises `Retryable` when NATS doesn't answer.
         """
         from aristobot.platform.bus import Bus
 
         credentials = self.address.nats_credentials
-        if role is not None and credentials is not None:
+        if self.in_pod:
+            role = api()
+        elif role is not None and credentials is not None:
             own = self.layout.credentials / f"{role.name}.creds"
             credentials = str(own) if own.is_file() else credentials
         bus = await Bus.connect(
@@ -69,17 +82,18 @@ class Session:
 
 @asynccontextmanager
 async def open_session(data: Path) -> AsyncIterator[Session]:
-    """The platform embedded on this machine.
+    """The platform embedded on this machine, or the one whose pod this is.
 
-    Raises `Misconfigured` when none runs on `data`, and when the cluster's platform is meant.
+    Raises `Misconfigured` when there is none, and when a cluster's is meant from outside of it.
     """
     if current_target().on_kubernetes:
         raise current_target().only_in_pod()
     layout = Layout.at(data)
-    address = _address(layout)
+    own = None if layout.address_file.is_file() else _own_settings()
+    address = own or _address(layout)
     database = Database(address.database_url, service="cli", pool_size=1)
     try:
-        yield Session(layout, address, database)
+        yield Session(layout, address, database, in_pod=own is not None)
     finally:
         await database.close()
 
@@ -97,6 +111,22 @@ async def open_store(data: Path) -> AsyncIterator[ResourceStore]:
     else:
         async with open_session(data) as session:
             yield session.store()
+
+
+def _own_settings() -> Address | None:
+    """Where a service with this environment finds the platform; None outside of a pod."""
+    if optional(DATABASE_URL) is None or optional(NATS_URL) is None:
+        return None
+    service = ServiceSettings.read()
+    return Address(
+        pid=os.getpid(),
+        nats_url=service.nats_url,
+        nats_credentials=service.nats_credentials,
+        webhook_url="",
+        api_url="",
+        simulator_url="",
+        database_url=service.require_database(),
+    )
 
 
 def _address(layout: Layout) -> Address:

@@ -1,0 +1,74 @@
+"""The command line in a pod: its own settings lead it to the platform, as far as it may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aristobot.cli.app import app
+from aristobot.contracts.streams import BrokerKey
+from aristobot.core.errors import Misconfigured, Retryable
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def in_pod(
+    postgres_url: str, nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Runs a command with the environment that the chart gives to the api's pod."""
+    monkeypatch.setenv("ARISTOBOT_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("ARISTOBOT_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("ARISTOBOT_NATS_URL", nats_url)
+    monkeypatch.setenv("ARISTOBOT_OWNER", "somebody")
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("order", "list"), "no orders yet"),
+        (("position", "list"), "no position yet"),
+        (("decision", "list"), "no decisions yet"),
+        (("webhook", "list"), "no webhook"),
+    ],
+)
+def test_rows_are_read_from_the_platform_s_database(
+    in_pod: Run, words: tuple[str, ...], said: str
+) -> None:
+    result = in_pod(*words)
+    assert result.exit_code == 0, result.output
+    assert said in result.output
+
+
+def test_an_order_s_cancellation_finds_database_and_bus(in_pod: Run) -> None:
+    result = in_pod("order", "cancel", "x-unknown")
+    assert isinstance(result.exception, Misconfigured)
+    assert str(result.exception) == "somebody has no order x-unknown"
+
+
+def test_a_balance_is_asked_on_the_bus(in_pod: Run, key: BrokerKey) -> None:
+    result = in_pod("balance", key.broker, "--owner", key.owner)
+    assert isinstance(result.exception, Retryable), result.output
+
+
+@pytest.mark.parametrize("words", [("webhook", "url", "main"), ("strategy", "stop", "one")])
+def test_resources_and_secrets_are_not_for_a_pod(in_pod: Run, words: tuple[str, ...]) -> None:
+    result = in_pod(*words)
+    assert isinstance(result.exception, Misconfigured)
+    assert "use kubectl, or `aristobot --kube`" in str(result.exception)
+
+
+def test_the_doctor_says_what_to_use_instead(in_pod: Run) -> None:
+    result = in_pod("doctor")
+    assert "helm test" in f"{result.output}{result.exception}"
+
+
+def test_a_database_alone_is_no_pod(in_pod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARISTOBOT_NATS_URL")
+    result = in_pod("order", "list")
+    assert isinstance(result.exception, Misconfigured)
+    assert "no platform runs on" in str(result.exception)
