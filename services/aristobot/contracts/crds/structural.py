@@ -64,6 +64,7 @@ def _node(raw: Schema, definitions: Schema, where: str) -> Schema:
     if node["type"] == "integer":
         largest = node.get("maximum")
         node["format"] = "int32" if largest and largest <= _LARGEST_INT32 else "int64"
+    _add_bound_rule(node, where)
     if "default" in node:
         node["default"] = _without_null(node["default"])
         if node["default"] is None:
@@ -84,6 +85,21 @@ def _node(raw: Schema, definitions: Schema, where: str) -> Schema:
     if "items" in merged:
         node["items"] = _node(merged["items"], definitions, f"{where}[]")
     return node
+
+
+def _add_bound_rule(node: Schema, where: str) -> None:
+    """Say a fractional bound as a rule too.
+
+    The API server cuts the bound to a whole number when the value is one, so that a minimum of 0.1
+    lets 0 pass (tried on v1.35.4).
+    """
+    if not float(node.get("maximum", 0)).is_integer():
+        raise NotStructural(f"{where}: a fractional maximum has no rule yet")
+    least = node.get("minimum", 0)
+    if not float(least).is_integer():
+        node["x-kubernetes-validations"] = [
+            {"rule": f"self >= {least}", "message": f"must be at least {least}"}
+        ]
 
 
 def _in_place(raw: Schema, definitions: Schema, where: str) -> Schema:

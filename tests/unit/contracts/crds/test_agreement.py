@@ -11,134 +11,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aristobot.contracts.changes import refused_change
-from aristobot.contracts.resources import GROUP_VERSION, parse_document
+from aristobot.contracts.resources import parse_document
 from aristobot.core.errors import Misconfigured
-from tests.unit.contracts.crds.api_server import admit
+from tests.support.admission import admit
+from tests.support.documents import BAD, CHANGES, GOOD, LEAST, document
 
 EXAMPLES = Path(__file__).parents[4] / "docs" / "examples"
-LEAST: dict[str, dict[str, Any]] = {
-    "Broker": {"exchange": "binance", "environment": "simulator"},
-    "Strategy": {"code": "x = 1"},
-    "ActiveStrategy": {
-        "strategyRef": {"name": "ema"},
-        "brokerRef": {"name": "main"},
-        "symbol": "BTCUSDT",
-    },
-}
 
 
-def _document(kind: str, name: str = "main", **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": GROUP_VERSION,
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": LEAST[kind] | spec,
-    }
-
-
-def _refusal(document: Any) -> str | None:
+def _refusal(judged: Any) -> str | None:
     try:
-        parse_document(document)
+        parse_document(judged)
     except Misconfigured as error:
         return str(error)
     return None
 
 
-def _judge(document: Any) -> bool:
+def _judge(judged: Any) -> bool:
     """Whether both take it; fails when they differ."""
-    stored, problems = admit(document)
-    refusal = _refusal(document)
+    stored, problems = admit(judged)
+    refusal = _refusal(judged)
     assert bool(problems) == bool(refusal), (problems, refusal)
     if not problems:
         # Explicit defaults, as they are stored, mean what leaving them out means.
-        assert parse_document(stored) == parse_document(document)
+        assert parse_document(stored) == parse_document(judged)
     return not problems
-
-
-GOOD = [
-    ("Broker", {}),
-    ("Broker", {"simulator": {"balances": {"USDT": 25000, "BTC": 0.5}}}),
-    ("Broker", {"simulator": {}}),
-    ("Broker", {"simulator": None, "number": None, "webhook": None, "tradingMode": None}),
-    ("Broker", {"environment": "live", "credentialsSecretRef": {"name": "keys"}}),
-    ("Broker", {"tradingMode": "off", "number": 1, "webhook": {"maxSignalAgeSeconds": 0}}),
-    ("Broker", {"risk": {"maxOrderNotional": 0.1}}),
-    ("Broker", {"risk": {"maxOrderNotional": 0.00000001}}),
-    ("Broker", {"risk": {"maxOrderNotional": 123456789.12345678}}),
-    ("Broker", {"number": 3.0}),
-    ("Strategy", {"timeframe": "4h"}),
-    ("Strategy", {"code": None, "codeConfigMapRef": {"name": "code"}}),
-    ("Strategy", {"code": "é" * 100_000}),
-    ("ActiveStrategy", {"start": "2026-01-31T00:00:00Z", "end": "2026-01-31T00:00:00.001+00:00"}),
-    ("ActiveStrategy", {"end": "2026-01-31T00:00:00+02:00", "onDelete": "closePositions"}),
-    ("ActiveStrategy", {"decisionSeconds": 1, "paused": True, "historyCandles": 1}),
-]
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("Broker", {"exchange": "mtgox"}, ".spec.exchange: supported values"),
-    ("Broker", {"exchange": None}, ".spec.exchange: required value"),
-    ("Broker", {"environment": "live"}, "apply a Secret with apiKey and apiSecret"),
-    (
-        "Broker",
-        {"environment": "testnet", "credentialsSecretRef": {"name": "k"}, "simulator": {}},
-        ".spec.simulator: simulator is only allowed",
-    ),
-    ("Broker", {"credentialsSecretRef": {}}, ".spec.credentialsSecretRef.name: required"),
-    ("Broker", {"credentialsSecretRef": {"name": "a.b"}}, ".spec.credentialsSecretRef.name"),
-    ("Broker", {"tradingMode": False}, ".spec.tradingMode: must be of type string"),
-    ("Broker", {"tradingMode": "on"}, ".spec.tradingMode: supported values"),
-    ("Broker", {"number": "7"}, ".spec.number: must be of type integer"),
-    ("Broker", {"number": True}, ".spec.number: must be of type integer"),
-    ("Broker", {"number": 0}, ".spec.number: out of bounds"),
-    ("Broker", {"number": 2.5}, ".spec.number: must be of type integer"),
-    ("Broker", {"surprise": 1}, ".spec.surprise: unknown field"),
-    ("Broker", {"webhook": {"allowRepeatedSignals": "yes"}}, "must be of type boolean"),
-    ("Broker", {"risk": {"maxOrderNotional": 0}}, "should be greater than 0"),
-    ("Broker", {"risk": {"maxOrderNotional": -1}}, "out of bounds"),
-    ("Broker", {"risk": {"maxOrderNotional": 1e16}}, "out of bounds"),
-    ("Broker", {"risk": {"maxOrderNotional": True}}, "must be of type number"),
-    ("Broker", {"simulator": {"balances": {"usdt": 1}}}, "capital letters and digits"),
-    ("Broker", {"simulator": {"balances": {"USDT\n": 1}}}, "capital letters and digits"),
-    ("Broker", {"simulator": {"balances": {f"A{i}": 1 for i in range(51)}}}, "too many"),
-    ("Strategy", {"code": None}, "exactly one of code and codeConfigMapRef"),
-    ("Strategy", {"codeConfigMapRef": {"name": "a"}}, "exactly one of code and codeConfigMapRef"),
-    ("Strategy", {"code": ""}, ".spec.code: too long or too short"),
-    ("Strategy", {"code": "é" * 100_001}, ".spec.code: too long or too short"),
-    ("Strategy", {"timeframe": "7m"}, ".spec.timeframe: supported values"),
-    (
-        "Strategy",
-        {"code": None, "codeConfigMapRef": {"name": "a", "key": "a/b"}},
-        ".spec.codeConfigMapRef.key: should match",
-    ),
-    ("ActiveStrategy", {"symbol": "BTC/USDT"}, ".spec.symbol: should match"),
-    ("ActiveStrategy", {"symbol": "BTCUSDT\n"}, ".spec.symbol: should match"),
-    ("ActiveStrategy", {"brokerRef": {"name": "a" * 51}}, ".spec.brokerRef.name: too long"),
-    ("ActiveStrategy", {"strategyRef": None}, ".spec.strategyRef: required value"),
-    ("ActiveStrategy", {"start": "2026-01-31T00:00:00"}, ".spec.start: must be of type date-time"),
-    ("ActiveStrategy", {"start": 1769817600}, ".spec.start: must be of type string"),
-    ("ActiveStrategy", {"start": "2026-02-30T00:00:00Z"}, ".spec.start: must be of type date"),
-    (
-        "ActiveStrategy",
-        {"start": "2026-01-31T00:00:00+01:00", "end": "2026-01-30T23:00:00Z"},
-        ".spec.end: end must be later than start",
-    ),
-    ("ActiveStrategy", {"paused": "true"}, ".spec.paused: must be of type boolean"),
-    ("ActiveStrategy", {"paused": 1}, ".spec.paused: must be of type boolean"),
-    ("ActiveStrategy", {"historyCandles": 1001}, ".spec.historyCandles: out of bounds"),
-    ("ActiveStrategy", {"decisionSeconds": "5"}, ".spec.decisionSeconds: must be of type number"),
-    ("ActiveStrategy", {"onDelete": "ClosePositions"}, ".spec.onDelete: supported values"),
-]
 
 
 @pytest.mark.parametrize(("kind", "spec"), GOOD)
 def test_what_is_right_is_taken_by_both(kind: str, spec: dict[str, Any]) -> None:
-    assert _judge(_document(kind, **spec))
+    assert _judge(document(kind, **spec))
 
 
 @pytest.mark.parametrize(("kind", "spec", "says"), BAD)
 def test_what_is_wrong_is_refused_by_both(kind: str, spec: dict[str, Any], says: str) -> None:
-    document = _document(kind, **spec)
-    assert not _judge(document)
-    _, problems = admit(document)
+    judged = document(kind, **spec)
+    assert not _judge(judged)
+    _, problems = admit(judged)
     assert says in "; ".join(problems)
 
 
@@ -147,39 +56,23 @@ def test_what_is_wrong_is_refused_by_both(kind: str, spec: dict[str, Any], says:
     ("name", "is_right"), [("a" * 50, True), ("a" * 51, False), ("a.b", False)]
 )
 def test_names_fit_into_what_is_named_after_them(kind: str, name: str, is_right: bool) -> None:
-    assert _judge(_document(kind, name)) == is_right
+    assert _judge(document(kind, name)) == is_right
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_is_taken_by_both(example: Path) -> None:
-    for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
-        assert document["kind"] == "Secret" or _judge(document)
-
-
-CHANGES: list[tuple[str, dict[str, Any], dict[str, Any], str | None]] = [
-    (
-        "Broker",
-        {},
-        {"environment": "live", "credentialsSecretRef": {"name": "k"}},
-        "environment",
-    ),
-    ("Broker", {}, {"tradingMode": "webhook", "number": 4}, None),
-    ("ActiveStrategy", {}, {"symbol": "ETHUSDT"}, "symbol"),
-    ("ActiveStrategy", {}, {"brokerRef": {"name": "other"}}, "brokerRef"),
-    ("ActiveStrategy", {}, {"strategyRef": {"name": "other"}, "timeframe": "1h"}, None),
-    ("ActiveStrategy", {"paused": True}, {"onDelete": "cancelOrders"}, None),
-    ("Strategy", {}, {"code": "y = 2"}, None),
-]
+    for found in yaml.safe_load_all(example.read_text(encoding="utf-8")):
+        assert found["kind"] == "Secret" or _judge(found)
 
 
 @pytest.mark.parametrize(("kind", "before", "after", "kept"), CHANGES)
 def test_the_same_changes_are_refused(
     kind: str, before: dict[str, Any], after: dict[str, Any], kept: str | None
 ) -> None:
-    stored, _ = admit(_document(kind, **before))
-    _, problems = admit(_document(kind, **after), stored)
+    stored, _ = admit(document(kind, **before))
+    _, problems = admit(document(kind, **after), stored)
     dumped = [
-        parse_document(_document(kind, **spec)).model_dump(
+        parse_document(document(kind, **spec)).model_dump(
             mode="json", by_alias=True, exclude_defaults=True
         )["spec"]
         for spec in (before, after)
@@ -197,16 +90,16 @@ def test_the_same_changes_are_refused(
 
 def test_aristobot_s_own_files_may_quote_an_amount() -> None:
     """The one difference that is wanted: a quoted number was always read, and stays readable."""
-    document = _document("Broker", risk={"maxOrderNotional": "0.1"})
-    assert _refusal(document) is None
-    assert admit(document)[1] == [".spec.risk.maxOrderNotional: must be of type number"]
-    kept = parse_document(document).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    quoted = document("Broker", risk={"maxOrderNotional": "0.1"})
+    assert _refusal(quoted) is None
+    assert admit(quoted)[1] == [".spec.risk.maxOrderNotional: must be of type number"]
+    kept = parse_document(quoted).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     assert kept["spec"]["risk"] == {"maxOrderNotional": 0.1}
-    assert not admit(_document("Broker", **kept["spec"]))[1]
+    assert not admit(document("Broker", **kept["spec"]))[1]
 
 
 def test_an_amount_that_no_number_keeps_is_refused_rather_than_rounded() -> None:
-    refusal = _refusal(_document("Broker", risk={"maxOrderNotional": "0.12345678901234567890"}))
+    refusal = _refusal(document("Broker", risk={"maxOrderNotional": "0.12345678901234567890"}))
     assert refusal is not None
     assert "use at most 15" in refusal
 
@@ -289,4 +182,4 @@ _SPECS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 @given(data=st.data())
 def test_models_and_schemas_judge_alike(kind: str, data: st.DataObject) -> None:
     spec = data.draw(_SPECS[kind])
-    _judge({**_document(kind), "spec": spec})
+    _judge({**document(kind), "spec": spec})

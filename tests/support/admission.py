@@ -1,6 +1,6 @@
 """Judges a resource as the Kubernetes API server does: defaults, the schema, the rules in CEL.
 
-Only what our schemas use; a cluster test applies the same documents to a real one. Steps and their
+Only what our schemas use; tests/cluster/test_crds.py compares it with a real one. Steps and their
 order: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
 Unknown fields are refused, which the API server does when asked to, as kubectl does.
 """
@@ -98,7 +98,10 @@ def _schema_problems(value: Any, schema: Schema, path: str) -> Iterator[str]:
             if schema.get("format") == "date-time" and not _is_date_time(value):
                 yield f"{path}: must be of type date-time"
         case "integer" | "number":
-            if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+            least, most = schema.get("minimum", value), schema.get("maximum", value)
+            if isinstance(value, int):  # then a fractional bound is cut to a whole number
+                least, most = int(least), int(most)
+            if not least <= value <= most:
                 yield f"{path}: out of bounds"
             elif schema.get("exclusiveMinimum") and value == schema["minimum"]:
                 yield f"{path}: should be greater than {schema['minimum']}"
@@ -166,4 +169,6 @@ def _cel(value: Any, schema: Schema) -> Any:
                 if (part := _part(schema, name)) is not None
             }
         )
+    if schema.get("type") == "number":
+        return celpy.celtypes.DoubleType(value)
     return celpy.json_to_cel(value)
