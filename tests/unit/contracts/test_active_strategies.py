@@ -8,7 +8,13 @@ import pytest
 
 from aristobot.contracts.active_strategies import NotRunnable, record_of, trading_mode_problem
 from aristobot.contracts.directory import ActiveStrategyRecord
-from aristobot.contracts.resources import ActiveStrategy, Broker, Strategy, parse_document
+from aristobot.contracts.resources import (
+    LONGEST_CODE,
+    ActiveStrategy,
+    Broker,
+    Strategy,
+    parse_document,
+)
 from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Misconfigured
 
@@ -84,9 +90,34 @@ def test_no_timeframe_anywhere() -> None:
 
 
 def test_code_in_a_config_map_needs_kubernetes() -> None:
-    elsewhere = _document("Strategy", "ema", codeConfigMapRef={"name": "code"}, timeframe="1m")
     with pytest.raises(NotRunnable, match="Kubernetes"):
-        record(active(), elsewhere, broker())
+        record(active(), _elsewhere(), broker())
+
+
+def _elsewhere() -> Strategy:
+    found = _document("Strategy", "ema", codeConfigMapRef={"name": "code"}, timeframe="1m")
+    assert isinstance(found, Strategy)
+    return found
+
+
+def _with_code(strategy: Strategy, code: str) -> ActiveStrategyRecord:
+    return record_of(
+        "me", active(), uid="u", generation=3, strategy=strategy, broker=broker(), code=code
+    )
+
+
+def test_who_can_read_the_config_map_brings_its_code() -> None:
+    assert _with_code(_elsewhere(), "x = 1").code == "x = 1"
+    assert _with_code(strategy(timeframe="1m"), "x = 1").code == strategy().spec.code
+
+
+def test_a_record_fits_into_a_message_whatever_its_characters() -> None:
+    """NATS takes messages of up to 1 MiB."""
+    fits = _with_code(_elsewhere(), "\U0001f4c8" * LONGEST_CODE)
+    assert len(fits.encode()) < 2**20
+    with pytest.raises(NotRunnable, match="200000 is the most") as caught:
+        _with_code(_elsewhere(), "x" * (LONGEST_CODE + 1))
+    assert caught.value.reason == "CodeTooLong"
 
 
 @pytest.mark.parametrize(
