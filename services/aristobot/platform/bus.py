@@ -292,10 +292,14 @@ class Bus:
         await self._client.subscribe(subject, cb=on_message)
         end_if_cancelled()
 
-    async def ensure_streams(self) -> None:
-        """Create or update every declared stream and bucket. For the platform's administrator."""
-        for stream in STREAMS:
-            config = api.StreamConfig(
+    async def ensure_streams(self, *, replicas: int | None = None) -> None:
+        """Create or update every declared stream and bucket. For the platform's administrator.
+
+        `replicas`: on how many servers of a cluster each is kept; None: a new one on one, and those
+        that are there as they are. Raises `Retryable` when NATS can't do it (now).
+        """
+        streams = [
+            api.StreamConfig(
                 name=stream.name,
                 subjects=list(stream.subjects),
                 retention=api.RetentionPolicy(stream.retention.value),
@@ -305,22 +309,42 @@ class Bus:
                 discard=api.DiscardPolicy.NEW,
                 allow_direct=True,
             )
-            try:
-                await self._js.add_stream(config)
-            except nats.js.errors.BadRequestError:
-                await self._js.update_stream(config)
-        for bucket in BUCKETS:
-            # `direct`: a bucket is read as a whole by one request, see `platform.buckets`.
-            config_of_bucket = api.KeyValueConfig(
-                bucket=bucket, history=1, storage=api.StorageType.FILE, direct=True
+            for stream in STREAMS
+        ]
+        try:
+            for stream in streams:
+                await self._ensure_stream(stream, replicas)
+            for bucket in BUCKETS:
+                await self._ensure_bucket(bucket, replicas)
+        except nats.errors.Error as error:
+            raise Retryable(f"streams can't be made: {_say(error)}") from error
+
+    async def _ensure_stream(self, config: api.StreamConfig, replicas: int | None) -> None:
+        try:
+            await self._js.add_stream(config, num_replicas=replicas or 1)
+        except nats.js.errors.BadRequestError:  # it is there, and different
+            assert config.name is not None
+            found = await self._js.stream_info(config.name)
+            kept = replicas or found.config.num_replicas
+            await self._js.update_stream(config, num_replicas=kept)
+
+    async def _ensure_bucket(self, bucket: str, replicas: int | None) -> None:
+        # `direct`: a bucket is read as a whole by one request, see `platform.buckets`.
+        config = api.KeyValueConfig(
+            bucket=bucket,
+            history=1,
+            storage=api.StorageType.FILE,
+            direct=True,
+            replicas=replicas or 1,
+        )
+        try:
+            await self._js.create_key_value(config)
+        except nats.js.errors.BadRequestError:  # it is there, and different
+            found = (await self._js.stream_info(f"KV_{bucket}")).config
+            kept = replicas or found.num_replicas
+            await self._js.update_stream(
+                found.evolve(allow_direct=True, max_msgs_per_subject=1, num_replicas=kept)
             )
-            try:
-                await self._js.create_key_value(config_of_bucket)
-            except nats.js.errors.BadRequestError:  # made by an older version
-                info = await self._js.stream_info(f"KV_{bucket}")
-                await self._js.update_stream(
-                    info.config.evolve(allow_direct=True, max_msgs_per_subject=1)
-                )
 
     async def consume(
         self,
