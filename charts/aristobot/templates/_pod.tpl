@@ -129,9 +129,11 @@ liveness means that the event loop turns, and nothing else is cured by a restart
 {{- define "aristobot.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: {{ . }}}
-  periodSeconds: 2
+  # It takes some seconds to import what it needs.
+  initialDelaySeconds: 3
+  periodSeconds: 1
   timeoutSeconds: 2
-  failureThreshold: 90
+  failureThreshold: 180
 readinessProbe:
   httpGet: {path: /readyz, port: {{ . }}}
   periodSeconds: 5

@@ -98,6 +98,7 @@ async def _publish(bus: Bus, text: str) -> None:
     await bus.publish(WEBHOOKS, subject, text.encode(), message_id=text, headers={})
 
 
+@pytest.mark.chaos  # the elections of a cluster take many seconds
 async def test_every_stream_is_kept_on_as_many_servers_as_was_asked_for(cluster: Cluster) -> None:
     bus = await Bus.connect(cluster.url, name="test", timeout_seconds=20)
     async with asyncio.timeout(60):
