@@ -131,7 +131,8 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
         async with open_session(data) as session:
             held = await _positions(session, owner, name)
             if not held:
-                await _find(session.store(), owner, name)
+                if not session.in_pod:
+                    await _find(session.store(), owner, name)
                 return [f"{name} holds nothing"]
             timeframe = await _timeframe(session, owner, name)
             async with session.bus(api()) as bus:

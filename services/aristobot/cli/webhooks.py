@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +12,7 @@ import typer
 
 from aristobot.cli.options import OWNER, AsJson, Data, Limit, Owner
 from aristobot.cli.session import Session, open_session, run
+from aristobot.cli.target import current_target
 from aristobot.contracts.workload import OWNER_WEBHOOK_SECRET, webhook_secret
 from aristobot.core.errors import Misconfigured
 
@@ -21,8 +24,25 @@ _SEND_SECONDS = 10.0
 app = typer.Typer(no_args_is_help=True, help="Send alerts, and see what became of them.")
 
 
+@asynccontextmanager
+async def _session(data: Path, owner: str, broker: str | None) -> AsyncIterator[Session]:
+    """Raises `Misconfigured` with where to find the token, when a cluster's platform is meant."""
+    if current_target().on_kubernetes:
+        raise Misconfigured(
+            "on Kubernetes the address is that of your Ingress, followed by /webhook/TOKEN; "
+            f"`kubectl -n {owner} get secret {_secret(broker)} -o jsonpath='{{.data.token}}' | "
+            "base64 -d` shows the token"
+        )
+    async with open_session(data) as session:
+        yield session
+
+
+def _secret(broker: str | None) -> str:
+    return webhook_secret(broker) if broker else OWNER_WEBHOOK_SECRET
+
+
 async def _url(session: Session, owner: str, broker: str | None) -> str:
-    secret = webhook_secret(broker) if broker else OWNER_WEBHOOK_SECRET
+    secret = _secret(broker)
     token = (await session.store().read_secret(owner, secret)).get("token")
     if token is None:
         whose = f"broker {broker} of {owner}" if broker else owner
@@ -88,7 +108,7 @@ def send(
     )
 
     async def work() -> httpx.Response:
-        async with open_session(data) as session:
+        async with _session(data, owner, broker or None) as session:
             url = await _url(session, owner, broker or None)
         async with httpx.AsyncClient(timeout=_SEND_SECONDS, trust_env=False) as client:
             try:
@@ -185,7 +205,7 @@ def url(
     """Print the URL to enter in TradingView. It holds the token: treat it as a password."""
 
     async def work() -> str:
-        async with open_session(data) as session:
+        async with _session(data, owner, broker) as session:
             return await _url(session, owner, broker)
 
     typer.echo(run(work()))

@@ -248,7 +248,7 @@ async def test_a_deletion_that_takes_time_is_not_called_done(
 
 
 @pytest.mark.parametrize(
-    "line", ["order list --limit 3", "trace show abc", "strategy sell one", "webhook url main"]
+    "line", ["order list --limit 3", "trace show abc", "strategy sell one", "webhook list"]
 )
 async def test_what_needs_the_database_names_the_pod_to_run_it_in(
     command: Command, line: str
@@ -256,6 +256,12 @@ async def test_what_needs_the_database_names_the_pod_to_run_it_in(
     with pytest.raises(Misconfigured, match=r"-n NAMESPACE exec deploy/aristobot-api") as told:
         await command(f"{line} --kube")
     assert f"-- aristobot {line}`" in str(told.value)
+
+
+async def test_a_webhook_s_address_names_the_secret_with_its_token(command: Command) -> None:
+    for line in ("webhook url main -n alice", "webhook send --action PING --broker main -n alice"):
+        with pytest.raises(Misconfigured, match="kubectl -n alice get secret main-webhook -o json"):
+            await command(f"{line} --kube")
 
 
 @pytest.mark.parametrize("line", ["up", "down", "status"])

@@ -34,6 +34,7 @@ def in_pod(
         (("position", "list"), "no position yet"),
         (("decision", "list"), "no decisions yet"),
         (("webhook", "list"), "no webhook"),
+        (("strategy", "sell", "one"), "one holds nothing"),
     ],
 )
 def test_rows_are_read_from_the_platform_s_database(
