@@ -11,18 +11,23 @@ from tests.chart.rendering import NAMESPACE, VALUE_SETS, Object, find, render, t
 
 KINDS = ("activestrategies", "brokers", "strategies")
 
+SEE = {"get", "list", "watch"}
 #: (group, resource): verbs. In the release's namespace ...
 OF_THE_RELEASE = {
+    ("", "configmaps"): SEE,
     ("", "events"): {"create", "patch"},
+    ("", "pods"): SEE,
     ("", "secrets"): {"create", "delete", "get", "list", "patch", "watch"},
+    ("apps", "deployments"): SEE,
     ("coordination.k8s.io", "leases"): {"create", "get", "list", "patch", "update", "watch"},
     ("events.k8s.io", "events"): {"create", "patch"},
+    **{(GROUP, kind): SEE for kind in KINDS},
 }
 #: ... and in each owner's.
 OF_AN_OWNER = {
-    ("", "configmaps"): {"get", "list", "watch"},
+    ("", "configmaps"): SEE,
     ("", "events"): {"create", "patch"},
-    ("", "pods"): {"get", "list", "watch"},
+    ("", "pods"): SEE,
     ("", "secrets"): {"create", "delete", "get", "list", "patch", "watch"},
     ("apps", "deployments"): {"create", "delete", "get", "list", "patch", "watch"},
     ("events.k8s.io", "events"): {"create", "patch"},
@@ -95,7 +100,7 @@ def test_people_get_aristobot_s_resources_and_nothing_else() -> None:
         *("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"),
     }
     assert _rights(trader) == {(GROUP, kind): everything for kind in KINDS}
-    assert _rights(viewer) == {(GROUP, kind): {"get", "list", "watch"} for kind in KINDS}
+    assert _rights(viewer) == {(GROUP, kind): SEE for kind in KINDS}
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     assert {
         role["metadata"]["name"]: {
