@@ -81,6 +81,14 @@ def test_from_a_position_to_its_end_by_the_buttons(platform: Platform, holding: 
     assert resumed.returncode == 1
     assert "stopped, not suspended" in resumed.stderr
 
+    kept = platform.run("strategy", "cancel-orders", NAME, check=False)
+    assert kept.returncode != 0  # nobody answered
+    assert "without a stop from then on" in kept.stdout
+    cancelled = platform.run("strategy", "cancel-orders", NAME, "--yes").stdout
+    assert cancelled == "BTCUSDT: 2 orders cancelled\n"
+    assert _resting(platform) == 0
+    assert "has no open order" in platform.run("strategy", "cancel-orders", NAME).stdout
+
     sold = platform.run("strategy", "sell", NAME).stdout
     assert sold.startswith("BTCUSDT: sold 0.00")
     holding.held("flat")
@@ -91,7 +99,7 @@ def test_from_a_position_to_its_end_by_the_buttons(platform: Platform, holding: 
 
 
 def test_a_strategy_that_is_not_there_is_named(platform: Platform) -> None:
-    for button in ("stop", "sell"):
+    for button in ("stop", "sell", "cancel-orders"):
         done = platform.run("strategy", button, "nobody", check=False)
         assert done.returncode == 1
         assert "demo has no active strategy nobody" in done.stderr

@@ -126,3 +126,44 @@ def test_two_runners_decisions_are_one_order(desk: Desk) -> None:
     desk.filled(desk.decide(Side.SELL, f"fourth {close}", f"fifth {close}"))
     desk.held("flat")
     assert len(desk.account.orders()) == before + 1
+
+
+#: Between the engine's record of the wish and the exchange's word that both orders are over.
+_CANCELLING = {
+    ("engine", "commit-within"): "in the transaction that gives the levels up",
+    ("gateway", "give-up-after"): "nothing follows any more, and nothing is cancelled",
+    ("gateway", "cancel-before"): "the same, and the span is open",
+    ("gateway", "cancel-after"): "the exchange has cancelled both, nothing of it is recorded",
+    ("gateway", "ack-before"): "all is done, and the command comes again",
+}
+_QUICK = {("engine", "commit-within"), ("gateway", "give-up-after"), ("gateway", "cancel-after")}
+
+
+@pytest.mark.parametrize(
+    ("part", "point"),
+    [pytest.param(*at, marks=() if at in _QUICK else pytest.mark.chaos) for at in _CANCELLING],
+)
+def test_a_crash_while_orders_are_cancelled_leaves_the_coins_and_no_order(
+    scene: Scene, desk: Desk, part: str, point: str
+) -> None:
+    desk.filled(desk.decide(Side.BUY))
+    opened = desk.held("open")
+    eventually(lambda: len(desk.resting()) == 2, what="stop and target")
+    placed = len(desk.account.orders())
+    armed = scene.arm("engine" if part == "engine" else f"gateway-demo.{desk.broker}", point)
+    desk.platform.run("strategy", "cancel-orders", desk.name, "--yes")
+    scene.wait_struck(armed)
+
+    def is_over() -> bool:
+        unfinished = desk.ledger.rows(
+            "SELECT 1 FROM orders WHERE broker = $1 AND status IN "
+            "('sending', 'unknown', 'new', 'partially_filled')",
+            desk.broker,
+        )
+        return not unfinished and not desk.resting() and desk.ledger.outbox() == 0
+
+    eventually(is_over, seconds=30, what="the end of every order")
+    after = desk.held("open")
+    assert after["quantity"] == opened["quantity"]
+    assert after["stop_loss_price"] is after["take_profit_price"] is None
+    assert len(desk.account.orders()) == placed

@@ -1,8 +1,8 @@
 """`aristobot strategy ...`: check a strategy's code; stop, suspend, resume it, sell what it holds.
 
 Stop and suspend change the resource as it stands at that moment; whoever executes it does the rest,
-here or on Kubernetes. A sale by hand is a decision of its own, which the engine judges, records and
-turns into one order.
+here or on Kubernetes. A sale by hand, or the cancellation of its orders, is a decision of its own,
+which the engine judges, records and turns into one command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aristobot.cli.target import current_target
 from aristobot.core.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from aristobot.contracts.messages import Decision
+    from aristobot.contracts.messages import CancelDecision, Decision
     from aristobot.contracts.resources import ActiveStrategySpec
     from aristobot.platform.resource_store import ResourceStore, StoredResource
 
@@ -140,7 +140,9 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
                 for position in held:
                     now = datetime.now(UTC)
                     decision = Decision(
-                        decision_id=manual_decision_id(owner, name, now),
+                        decision_id=manual_decision_id(
+                            owner, name, position["broker"], position["symbol"], now
+                        ),
                         owner=owner,
                         broker=position["broker"],
                         active_strategy=name,
@@ -154,6 +156,45 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
                     await _publish(bus, decision)
                     results.append(await _result(session, decision))
                 return results
+
+    for line in run(work()):
+        typer.echo(line)
+
+
+@app.command()
+def cancel_orders(data: Data, name: Name, yes: Yes = False, owner: Owner = OWNER) -> None:
+    """Cancel all its open orders, stop and target too. What it holds stays, unprotected."""
+    from datetime import UTC, datetime
+
+    from aristobot.contracts.keys import cancel_decision_id
+    from aristobot.contracts.messages import CancelDecision
+    from aristobot.contracts.nats_roles import api
+
+    async def work() -> list[str]:
+        async with open_session(data) as session:
+            found = await _open_orders(session, owner, name)
+            if not found:
+                await _find(session.store(), owner, name)
+                return [f"{name} has no open order"]
+            held = await _positions(session, owner, name)
+            if held and not yes:
+                typer.echo(f"{name} holds {_amounts(held)}, without a stop from then on.")
+                if not typer.confirm("Cancel its orders?"):
+                    return ["nothing was changed"]
+            async with session.bus(api()) as bus:
+                for broker, symbol in found:
+                    now = datetime.now(UTC)
+                    decision = CancelDecision(
+                        kind="cancel_orders",
+                        decision_id=cancel_decision_id(owner, name, broker, symbol, now),
+                        owner=owner,
+                        broker=broker,
+                        active_strategy=name,
+                        symbol=symbol,
+                        decided_at=now,
+                    )
+                    await _publish(bus, decision)
+            return await _cancelled(session, owner, name, found)
 
     for line in run(work()):
         typer.echo(line)
@@ -248,6 +289,43 @@ async def _positions(session: Session, owner: str, name: str) -> Sequence[dict[s
         return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
+async def _open_orders(session: Session, owner: str, name: str) -> dict[tuple[str, str], int]:
+    """How many orders of the strategy aren't over, by broker and symbol."""
+    from sqlalchemy import func, select
+
+    from aristobot.contracts.messages import strategy_holder
+    from aristobot.core.orders import OrderStatus, is_final
+    from aristobot.platform.tables import orders
+
+    query = (
+        select(orders.c.broker, orders.c.symbol, func.count())
+        .where(
+            orders.c.owner == owner,
+            orders.c.holder == strategy_holder(name),
+            orders.c.status.in_([s.value for s in OrderStatus if not is_final(s)]),
+        )
+        .group_by(orders.c.broker, orders.c.symbol)
+    )
+    async with session.database.transaction(owner) as connection:
+        return {(row[0], row[1]): row[2] for row in await connection.execute(query)}
+
+
+async def _cancelled(
+    session: Session, owner: str, name: str, before: dict[tuple[str, str], int]
+) -> list[str]:
+    """What became of the orders that were open `before`, waiting some seconds for it."""
+    left = before
+    for _ in range(_LOOKS):
+        await asyncio.sleep(_LOOK_SECONDS)
+        left = await _open_orders(session, owner, name)
+        if not left:
+            return [f"{symbol}: {count} orders cancelled" for (_, symbol), count in before.items()]
+    return [
+        f"{symbol}: {count} orders are still open; see `aristobot decisions list` and ask again"
+        for (_, symbol), count in left.items()
+    ]
+
+
 async def _timeframe(session: Session, owner: str, name: str) -> str:
     """The timeframe of the strategy's last decision; it holds something, so there was one."""
     from sqlalchemy import select
@@ -265,7 +343,7 @@ async def _timeframe(session: Session, owner: str, name: str) -> str:
         return await connection.scalar(query) or Timeframe.M1
 
 
-async def _publish(bus: Any, decision: Decision) -> None:
+async def _publish(bus: Any, decision: Decision | CancelDecision) -> None:
     from aristobot.contracts import trace_names as names
     from aristobot.contracts.streams import DECISIONS, decision_subject
     from aristobot.platform import telemetry

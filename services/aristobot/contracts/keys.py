@@ -97,9 +97,20 @@ def decision_id(
     return _uuid("decision", owner, active_strategy, uid, moment, side.value)
 
 
-def manual_decision_id(owner: str, active_strategy: str, asked_at: datetime) -> str:
+def manual_decision_id(
+    owner: str, active_strategy: str, broker: str, symbol: str, asked_at: datetime
+) -> str:
     """The id of one "sell now", a UUID; asking again later is another one."""
-    return _uuid("manual-decision", owner, active_strategy, asked_at.isoformat())
+    moment = asked_at.astimezone(UTC).isoformat()
+    return _uuid("manual-decision", owner, active_strategy, broker, symbol, moment)
+
+
+def cancel_decision_id(
+    owner: str, active_strategy: str, broker: str, symbol: str, asked_at: datetime
+) -> str:
+    """The id of one wish to cancel a strategy's open orders, a UUID; as `manual_decision_id`."""
+    moment = asked_at.astimezone(UTC).isoformat()
+    return _uuid("cancel-decision", owner, active_strategy, broker, symbol, moment)
 
 
 def unproven_decision_id(subject: str, stream_sequence: int) -> str:

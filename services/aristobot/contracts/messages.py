@@ -185,10 +185,34 @@ class ProtectPosition(Message):
         return BrokerKey(self.owner, self.broker)
 
 
+class CancelOrders(Message):
+    """Cancel every open order of one holder of a symbol, stop and target too, and let none follow.
+
+    What is held stays. `valid_until`: after it nothing is cancelled any more, for what is open by
+    then may belong to a position that nobody asked about.
+    """
+
+    kind: Literal["cancel_orders"] = "cancel_orders"
+    command_id: str
+    owner: str
+    broker: str
+    symbol: str
+    holder: str
+    asked_by: AskedBy
+    caused_at: datetime
+    valid_until: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
 class CommandEnvelope(Message):
     """What travels on `orders.commands`: one of the commands, told apart by `kind`."""
 
-    command: Annotated[PlaceOrder | CancelOrder | ProtectPosition, Field(discriminator="kind")]
+    command: Annotated[
+        PlaceOrder | CancelOrder | ProtectPosition | CancelOrders, Field(discriminator="kind")
+    ]
 
 
 class OrderEvent(Message):
@@ -299,6 +323,28 @@ class Decision(Message):
         return BrokerKey(self.owner, self.broker)
 
 
+class CancelDecision(Message):
+    """A wish, on DECISIONS, that all open orders of a strategy be cancelled and its coins stay.
+
+    `decision_id` is `keys.cancel_decision_id`. It goes the way of the strategy's own decisions, so
+    once it is recorded none of those that were published before it can lead to an order any more.
+    Without a side, so that whoever doesn't know the kind can't take it for a trade.
+    """
+
+    kind: Literal["cancel_orders"]
+    decision_id: str
+    owner: str
+    broker: str
+    active_strategy: str
+    symbol: str
+    asked_by: AskedBy = AskedBy.MANUAL
+    decided_at: datetime
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
 class StrategyPhase(StrEnum):
     """What the runner is doing with an active strategy."""
 
@@ -343,6 +389,51 @@ class StrategyContext(Message):
     take_profit_price: Amount | None = None
     has_order_under_way: bool = False
     free_quote: Amount
+
+
+class HoldingsQuery(Message):
+    """Ask the engine what is held on a broker, and what became of some decisions, by their ids."""
+
+    decision_ids: tuple[str, ...] = Field(default=(), max_length=1000)
+
+
+class HolderPosition(Message):
+    """What one holder has of one symbol, as the books say it. Not asked: whether it can be sold.
+
+    `open_orders`: not over yet, or planned to be sent; the stop and the target are among them.
+    """
+
+    holder: str
+    symbol: str
+    quantity: Amount
+    entry_price: Amount | None = None
+    stop_loss_price: Amount | None = None
+    take_profit_price: Amount | None = None
+    has_order_under_way: bool
+    open_orders: int
+
+
+class RecordedDecision(Message):
+    """What became of a decision. `order_*`: of the order that it led to, once there is one."""
+
+    decision_id: str
+    outcome: str
+    code: str | None = None
+    reason: str | None = None
+    order_status: OrderStatus | None = None
+    order_reason: str | None = None
+
+
+class HoldingsReply(Message):
+    """Every position, order under way and open order of a broker, and the decisions asked about.
+
+    A decision that isn't recorded is left out. `is_broker_known`: whether the broker's decisions
+    are processed; those of a broker without a record wait for it to come back.
+    """
+
+    is_broker_known: bool
+    positions: tuple[HolderPosition, ...] = ()
+    decisions: tuple[RecordedDecision, ...] = ()
 
 
 class CandlesQuery(Message):
@@ -474,4 +565,5 @@ class QueryReply(Message):
     ping: PingReply | None = None
     candles: CandlesReply | None = None
     context: StrategyContext | None = None
+    holdings: HoldingsReply | None = None
     failure: QueryFailure | None = None

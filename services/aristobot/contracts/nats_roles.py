@@ -29,6 +29,7 @@ from aristobot.contracts.streams import (
     ORDERS,
     STRATEGIES_BUCKET,
     STRATEGY_STATUS_BUCKET,
+    STREAMS,
     TOKENS_BUCKET,
     WEBHOOKS,
     BrokerKey,
@@ -48,6 +49,7 @@ from aristobot.core.errors import Misconfigured
 _API = "$JS.API"
 _ANY_QUERY = "gateway.query.*.*"
 _ANY_ENGINE_QUERY = "engine.query.*.*"
+_ANY_HOLDINGS_QUERY = "engine.holdings.*.*"
 #: How long a gateway may take to answer a query, seconds; longer than any asker waits.
 _RESPONSE_SECONDS = 30.0
 #: Exactly one subject token, without wildcards.
@@ -105,6 +107,7 @@ def engine() -> NatsRole:
         ),
         subscribe=(
             _ANY_ENGINE_QUERY,
+            _ANY_HOLDINGS_QUERY,
             *_bucket_notices(TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET),
         ),
         response_seconds=_RESPONSE_SECONDS,
@@ -243,6 +246,39 @@ def admin() -> NatsRole:
             *ORDER_EVENTS.subjects,
             *_bucket_notices(*BUCKETS),
         ),
+    )
+
+
+def operator() -> NatsRole:
+    """Executes the resources on Kubernetes: makes streams and buckets, writes what services read.
+
+    It may ask for sales and cancellations by hand, as decisions that the engine judges; it can't
+    publish a command, and reads neither streams nor what strategies may ask.
+    """
+    written = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET)
+    return _role(
+        "operator",
+        publish=(
+            *DECISIONS.subjects,
+            _ANY_HOLDINGS_QUERY,
+            *_ensure(*(stream.name for stream in STREAMS)),
+            *_ensure(*(f"KV_{bucket}" for bucket in BUCKETS)),
+            *(subject for bucket in BUCKETS for subject in _read_bucket(bucket)),
+            *_bucket_notices(*written),
+            # A deleted strategy's consumer of candles, which its runner can't remove any more.
+            f"{_API}.CONSUMER.LIST.{CANDLES.name}",
+            f"{_API}.CONSUMER.DELETE.{CANDLES.name}.*",
+        ),
+        subscribe=_bucket_notices(*BUCKETS),
+    )
+
+
+def _ensure(*streams: str) -> tuple[str, ...]:
+    """To make a stream, or make it as it should be; never to empty or delete one."""
+    return tuple(
+        f"{_API}.STREAM.{verb}.{stream}"
+        for stream in streams
+        for verb in ("INFO", "CREATE", "UPDATE")
     )
 
 

@@ -95,6 +95,8 @@ BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET, STRATEGY_STATUS_BUC
 ENGINE_EVENTS_CONSUMER = "engine_events"
 #: Every broker's `engine_query_subject`.
 ENGINE_QUERIES = "engine.query.*.*"
+#: Every broker's `holdings_query_subject`.
+HOLDINGS_QUERIES = "engine.holdings.*.*"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -161,6 +163,14 @@ def decisions_subject(key: BrokerKey) -> str:
 def engine_query_subject(key: BrokerKey) -> str:
     """Core NATS request/reply, served by the engine: what a strategy may know of its account."""
     return f"engine.query.{key}"
+
+
+def holdings_query_subject(key: BrokerKey) -> str:
+    """Core NATS request/reply, served by the engine: what all holders of a broker have.
+
+    Apart from `engine_query_subject`, which a strategy's runner may ask on.
+    """
+    return f"engine.holdings.{key}"
 
 
 def broker_of(subject: str) -> BrokerKey:

@@ -142,6 +142,11 @@ def begin_sell(
     )
 
 
+def without_levels(position: Position) -> Position:
+    """The position once its stop and target are given up; orders under way go on."""
+    return replace(position, stop_loss=_NOWHERE, take_profit=_NOWHERE)
+
+
 def apply_execution(
     position: Position,
     *,

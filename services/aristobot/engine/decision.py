@@ -42,13 +42,17 @@ _HUNDRED = Decimal(100)
 
 
 class Outcome(StrEnum):
-    """How a webhook ended. `processed`: understood, nothing to trade."""
+    """How a webhook or a decision ended.
+
+    `processed`: understood, nothing to trade. `cancelling`: the open orders are being cancelled.
+    """
 
     PROCESSED = "processed"
     ORDERED = "ordered"
     IGNORED = "ignored"
     REJECTED = "rejected"
     FAILED = "failed"
+    CANCELLING = "cancelling"
 
 
 @dataclass(frozen=True, slots=True)

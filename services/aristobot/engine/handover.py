@@ -11,7 +11,12 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import CommandEnvelope, PlaceOrder, ProtectPosition
+from aristobot.contracts.messages import (
+    CancelOrders,
+    CommandEnvelope,
+    PlaceOrder,
+    ProtectPosition,
+)
 from aristobot.contracts.streams import BrokerKey, command_subject
 from aristobot.core.positions import Position
 from aristobot.engine import repository
@@ -24,14 +29,14 @@ def producer_of(key: BrokerKey) -> str:
     return f"engine:{key}"
 
 
-def holding_of(command: PlaceOrder | ProtectPosition) -> repository.Holding:
+def holding_of(command: PlaceOrder | ProtectPosition | CancelOrders) -> repository.Holding:
     """Whose position the command moves."""
     return repository.Holding(command.key, command.symbol, command.holder)
 
 
 async def hand_over(
     connection: AsyncConnection,
-    command: PlaceOrder | ProtectPosition,
+    command: PlaceOrder | ProtectPosition | CancelOrders,
     position: Position,
     at: datetime,
 ) -> None:

@@ -1,12 +1,14 @@
-"""Answers what a strategy may know of its account: its own position, and the free quote balance.
+"""Answers questions to the engine: what a strategy may know of its account, and what all hold.
 
-Served to the runner for every broker there is. What another holder has is never told.
+A strategy's runner is told the strategy's own position and the free quote balance (`respond`); who
+executes the resources is told what every holder has (`respond_holdings`), on a subject of its own
+that no runner may ask on.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
 from opentelemetry.trace import SpanKind
@@ -15,6 +17,8 @@ from pydantic import ValidationError
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import BrokerRecord
 from aristobot.contracts.messages import (
+    HoldingsQuery,
+    HoldingsReply,
     QueryFailure,
     QueryReply,
     StrategyContext,
@@ -24,7 +28,7 @@ from aristobot.contracts.messages import (
 from aristobot.contracts.streams import BrokerKey, broker_of
 from aristobot.core.errors import AristobotError, Misconfigured, Refused, Retryable
 from aristobot.core.sizing import is_sellable
-from aristobot.engine import repository
+from aristobot.engine import holdings, repository
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.repository import Holding
 from aristobot.platform import telemetry
@@ -47,32 +51,35 @@ class Queries:
         self._brokers = brokers
 
     async def respond(self, subject: str, data: bytes, headers: Mapping[str, str]) -> bytes:
-        """Answer one request; whatever goes wrong becomes a failure that says so."""
-        with telemetry.consumer_span(names.ENGINE_QUERY, headers, kind=SpanKind.SERVER):
-            try:
-                key = broker_of(subject)
-                query = StrategyContextQuery.model_validate_json(data)
-                telemetry.annotate(broker=str(key), strategy=query.active_strategy)
-                return QueryReply(context=await self._context(key, query)).encode()
-            except AristobotError as error:
-                failure = QueryFailure(
-                    code=error.code if isinstance(error, Refused) else "unavailable",
-                    message=str(error),
-                    is_final=isinstance(error, Refused | Misconfigured),
-                )
-            except ValidationError:
-                failure = QueryFailure(
-                    code="bad_query", message="the query can't be read", is_final=True
-                )
-            except Exception as error:
-                # The boundary of a request: the asker gets an answer, the log gets the traceback.
-                logger.exception("query failed")
-                failure = QueryFailure(
-                    code="internal",
-                    message=f"the engine failed: {type(error).__name__}",
-                    is_final=False,
-                )
-            return QueryReply(failure=failure).encode()
+        """Answer a `StrategyContextQuery`."""
+
+        async def answer(key: BrokerKey) -> QueryReply:
+            query = StrategyContextQuery.model_validate_json(data)
+            telemetry.annotate(strategy=query.active_strategy)
+            return QueryReply(context=await self._context(key, query))
+
+        return await _answered(names.ENGINE_QUERY, subject, headers, answer)
+
+    async def respond_holdings(
+        self, subject: str, data: bytes, headers: Mapping[str, str]
+    ) -> bytes:
+        """Answer a `HoldingsQuery`."""
+
+        async def answer(key: BrokerKey) -> QueryReply:
+            query = HoldingsQuery.model_validate_json(data)
+            return QueryReply(holdings=await self._holdings(key, query))
+
+        return await _answered(names.ENGINE_HOLDINGS, subject, headers, answer)
+
+    async def _holdings(self, key: BrokerKey, query: HoldingsQuery) -> HoldingsReply:
+        async with self._database.transaction(key.owner) as connection:
+            # First what was decided: then what is held is at least as new, and a decision that
+            # reads as recorded has moved its position already.
+            recorded = await holdings.read_decisions(connection, key, query.decision_ids)
+            positions = await holdings.read_holdings(connection, key)
+        return HoldingsReply(
+            is_broker_known=key in self._brokers, positions=positions, decisions=recorded
+        )
 
     async def _context(self, key: BrokerKey, query: StrategyContextQuery) -> StrategyContext:
         if key not in self._brokers:
@@ -95,3 +102,36 @@ class Queries:
             has_order_under_way=position.has_order_under_way,
             free_quote=account.free_quote,
         )
+
+
+async def _answered(
+    destination: str,
+    subject: str,
+    headers: Mapping[str, str],
+    answer: Callable[[BrokerKey], Awaitable[QueryReply]],
+) -> bytes:
+    """The reply of `answer`; whatever goes wrong becomes a failure that says so."""
+    with telemetry.consumer_span(destination, headers, kind=SpanKind.SERVER):
+        try:
+            key = broker_of(subject)
+            telemetry.annotate(broker=str(key))
+            return (await answer(key)).encode()
+        except AristobotError as error:
+            failure = QueryFailure(
+                code=error.code if isinstance(error, Refused) else "unavailable",
+                message=str(error),
+                is_final=isinstance(error, Refused | Misconfigured),
+            )
+        except ValidationError:
+            failure = QueryFailure(
+                code="bad_query", message="the query can't be read", is_final=True
+            )
+        except Exception as error:
+            # The boundary of a request: the asker gets an answer, the log gets the traceback.
+            logger.exception("query failed")
+            failure = QueryFailure(
+                code="internal",
+                message=f"the engine failed: {type(error).__name__}",
+                is_final=False,
+            )
+        return QueryReply(failure=failure).encode()

@@ -14,7 +14,7 @@ from sqlalchemy import Column, bindparam, select, union_all
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aristobot.contracts.messages import Decision, OrderEvent, WebhookReceived
+from aristobot.contracts.messages import CancelDecision, Decision, OrderEvent, WebhookReceived
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.positions import Executed, Exit, Position, PositionState
 from aristobot.engine.decision import Verdict
@@ -226,35 +226,39 @@ async def insert_decision(
     *,
     key: BrokerKey,
     row_id: str,
-    decision: Decision,
+    decision: Decision | CancelDecision,
     ruling: Ruling,
     trace_id: str,
     traceparent: str | None,
 ) -> bool:
     """Record the decision; False when it is recorded already."""
-    inserted = await _INSERT_DECISION.row(
-        connection,
-        id=row_id,
-        owner=key.owner,
-        broker=key.broker,
-        active_strategy=decision.active_strategy,
-        symbol=decision.symbol,
-        timeframe=decision.timeframe.value,
-        candle_close=decision.candle_close,
-        side=decision.side.value,
-        quote_amount=decision.quote_amount,
-        stop_loss=decision.stop_loss and decision.stop_loss.model_dump(mode="json"),
-        take_profit=decision.take_profit and decision.take_profit.model_dump(mode="json"),
-        asked_by=decision.asked_by.value,
-        decided_at=decision.decided_at,
-        outcome=ruling.outcome.value,
-        code=ruling.code,
-        reason=ruling.reason,
-        command_id=ruling.command.command_id if ruling.command else None,
-        trace_id=trace_id,
-        traceparent=traceparent,
-    )
-    return inserted is not None
+    row: dict[str, Any] = dict.fromkeys(_DECISION_COLUMNS) | {
+        "id": row_id,
+        "owner": key.owner,
+        "broker": key.broker,
+        "active_strategy": decision.active_strategy,
+        "symbol": decision.symbol,
+        "asked_by": decision.asked_by.value,
+        "decided_at": decision.decided_at,
+        "outcome": ruling.outcome.value,
+        "code": ruling.code,
+        "reason": ruling.reason,
+        # Of an order alone: the next order is sized once this one is settled.
+        "command_id": ruling.order.command_id if ruling.order else None,
+        "trace_id": trace_id,
+        "traceparent": traceparent,
+    }
+    if isinstance(decision, Decision):
+        stop, target = decision.stop_loss, decision.take_profit
+        row |= {
+            "timeframe": decision.timeframe.value,
+            "candle_close": decision.candle_close,
+            "side": decision.side.value,
+            "quote_amount": decision.quote_amount,
+            "stop_loss": stop and stop.model_dump(mode="json"),
+            "take_profit": target and target.model_dump(mode="json"),
+        }
+    return await _INSERT_DECISION.row(connection, **row) is not None
 
 
 async def read_position(connection: AsyncConnection, holding: Holding) -> Position:

@@ -21,6 +21,7 @@ from aristobot.contracts.streams import (
     DECISIONS,
     ENGINE_EVENTS_CONSUMER,
     ENGINE_QUERIES,
+    HOLDINGS_QUERIES,
     ORDER_EVENTS,
     ORDERS,
     STRATEGIES_BUCKET,
@@ -49,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 _WEBHOOKS = BrokerQueue(WEBHOOKS, webhook_subject, engine_consumer)
 _DECISIONS = BrokerQueue(DECISIONS, decisions_subject, decisions_consumer)
+#: While an engine is replaced there may be two; one of them answers.
+_QUEUE = "engine"
 _Record = TypeVar("_Record", bound=Message)
 
 
@@ -102,7 +105,13 @@ class Engine:
                 ),
                 name="order events",
             )
-            await self._bus.serve_all(ENGINE_QUERIES, queries.respond, tasks)
+            # Before it knows the brokers it would deny that there are any.
+            await self._broker_mirror.wait_loaded()
+            for subject, respond in (
+                (ENGINE_QUERIES, queries.respond),
+                (HOLDINGS_QUERIES, queries.respond_holdings),
+            ):
+                await self._bus.serve_all(subject, respond, tasks, queue=_QUEUE)
 
     def _load_brokers(self, entries: Mapping[str, bytes]) -> None:
         self._brokers.clear()

@@ -5,17 +5,20 @@ work, may its broker trade. `rule` sizes the order once position and account are
 decision ends in a `Ruling` that is recorded, whatever it is; the texts are for the user.
 
 A person's "sell now" is a decision too: it skips the strategy's own rules, for nothing may bar the
-way out of a position. Deliberately not here: recording, and how long to wait for an account.
+way out of a position. So is "cancel its orders" (`judge_cancel`, `rule_cancel`), which needs no
+account. Deliberately not here: recording, and how long to wait for an account.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
 from aristobot.contracts.keys import (
+    cancel_decision_id,
     client_order_id,
     decision_command_id,
     decision_id,
@@ -23,6 +26,8 @@ from aristobot.contracts.keys import (
 )
 from aristobot.contracts.messages import (
     AskedBy,
+    CancelDecision,
+    CancelOrders,
     Decision,
     Level,
     PlaceOrder,
@@ -33,7 +38,7 @@ from aristobot.contracts.messages import (
 from aristobot.contracts.resources import TradingMode
 from aristobot.core.errors import Refused
 from aristobot.core.orders import OrderType, Side
-from aristobot.core.positions import Exit, Position, begin_buy, begin_sell
+from aristobot.core.positions import Exit, Position, begin_buy, begin_sell, without_levels
 from aristobot.core.sizing import (
     Sized,
     is_sellable,
@@ -41,6 +46,7 @@ from aristobot.core.sizing import (
     size_market_spend,
     smallest_order,
 )
+from aristobot.core.symbols import SymbolRules
 from aristobot.engine.decision import Outcome
 
 #: How long a person's "sell now" stays valid: nobody wants it done an hour later.
@@ -60,14 +66,21 @@ class Ruling:
     code: str | None = None
     reason: str | None = None
     is_proven: bool = True
-    command: PlaceOrder | None = None
+    command: PlaceOrder | CancelOrders | None = None
     dust: Decimal = Decimal(0)
+
+    @property
+    def order(self) -> PlaceOrder | None:
+        """The order that it leads to: what later ones have to wait for."""
+        return self.command if isinstance(self.command, PlaceOrder) else None
 
     def begin(self, position: Position) -> Position:
         """The position once the command is recorded. There must be a command."""
         command = self.command
         if command is None:
-            raise ValueError("a ruling without an order moves no position")
+            raise ValueError("a ruling without a command moves no position")
+        if isinstance(command, CancelOrders):
+            return without_levels(position)
         if command.side is Side.SELL:
             return begin_sell(
                 position,
@@ -125,8 +138,48 @@ def judge(
     return Actionable(decision, broker, stored_at + timedelta(seconds=seconds))
 
 
+def judge_cancel(
+    decision: CancelDecision, broker: BrokerRecord | None, stored_at: datetime
+) -> Ruling | CancelOrders:
+    """The command that `decision` stands for, unless it is not to be; the strategy may be gone."""
+    if decision.decision_id != _id_by_hand(cancel_decision_id, decision):
+        return _foreign()
+    if broker is None:
+        return _rejected("unknown_broker", f"there is no broker {decision.broker}")
+    return CancelOrders(
+        command_id=decision_command_id(decision.decision_id),
+        owner=decision.owner,
+        broker=decision.broker,
+        symbol=decision.symbol,
+        holder=strategy_holder(decision.active_strategy),
+        asked_by=decision.asked_by,
+        caused_at=decision.decided_at,
+        valid_until=stored_at + timedelta(seconds=MANUAL_VALID_SECONDS),
+    )
+
+
+def rule_cancel(command: CancelOrders, position: Position, open_orders: int) -> Ruling:
+    """`open_orders`: those of the strategy that aren't over, or are planned."""
+    has_levels = position != without_levels(position)
+    if open_orders or position.has_order_under_way or has_levels:
+        return Ruling(Outcome.CANCELLING, command=command)
+    return Ruling(
+        Outcome.IGNORED, "nothing_open", f"no order of the strategy is open in {command.symbol}"
+    )
+
+
+def _id_by_hand(key: Callable[..., str], decision: Decision | CancelDecision) -> str:
+    return key(
+        decision.owner,
+        decision.active_strategy,
+        decision.broker,
+        decision.symbol,
+        decision.decided_at,
+    )
+
+
 def _judge_manual(decision: Decision) -> Ruling | None:
-    own_id = manual_decision_id(decision.owner, decision.active_strategy, decision.decided_at)
+    own_id = _id_by_hand(manual_decision_id, decision)
     if decision.decision_id != own_id:
         return _foreign()
     if decision.side is not Side.SELL:
@@ -164,18 +217,25 @@ def _judge_strategy(decision: Decision, strategy: ActiveStrategyRecord) -> Rulin
     return None
 
 
+def rule_unasked(decision: Decision, position: Position) -> Ruling | None:
+    """The ruling that needs no account: a sale of nothing. None for everything else."""
+    is_empty = position.quantity <= 0 and not position.has_order_under_way
+    if decision.side is Side.SELL and is_empty:
+        return refuse(Refused("nothing_held", f"the strategy holds nothing in {decision.symbol}"))
+    return None
+
+
 def rule(actionable: Actionable, position: Position, account: SizingReply) -> Ruling:
     """Size the order and make the command; its ids are functions of the decision's id."""
     decision, rules = actionable.decision, account.rules.to_rules()
     if position.has_order_under_way:
         return Ruling(Outcome.IGNORED, "order_under_way", "the order before it is not over yet")
+    unasked = rule_unasked(decision, position)
+    if unasked is not None:
+        return unasked
     try:
         if decision.side is Side.SELL:
-            if position.quantity <= 0:
-                raise Refused("nothing_held", f"the strategy holds no {rules.base}")
-            # Never more than the strategy holds, and no more than is left of it in the account.
-            held = min(position.quantity, account.free_base)
-            sized = size_market_sell(rules, held, _HUNDRED, account.price)
+            sized = _size_sale(rules, position, account)
             protection = _protection_of(position)
         else:
             if is_sellable(rules, position.quantity, account.price):
@@ -196,6 +256,23 @@ def rule(actionable: Actionable, position: Position, account: SizingReply) -> Ru
         command=_command(actionable, sized, protection),
         dust=smallest_order(rules),
     )
+
+
+def _size_sale(rules: SymbolRules, position: Position, account: SizingReply) -> Sized:
+    """Never more than the strategy holds, and no more than is left of it in the account."""
+    held = min(position.quantity, account.free_base)
+    try:
+        return size_market_sell(rules, held, _HUNDRED, account.price)
+    except Refused as refusal:
+        is_dust = not is_sellable(rules, position.quantity, account.price)
+        if is_dust or refusal.code not in ("nothing_held", "too_small"):
+            raise
+        raise Refused(
+            "not_in_account",
+            f"the strategy holds {position.quantity:f} {rules.base} by its orders, and only "
+            f"{account.free_base:f} is free in the account: it was moved or sold in another way, "
+            "or an order that isn't Aristobot's locks it",
+        ) from refusal
 
 
 def refuse(refusal: Refused) -> Ruling:

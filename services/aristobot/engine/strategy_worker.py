@@ -14,21 +14,31 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
 from aristobot.contracts.keys import unproven_decision_id
-from aristobot.contracts.messages import Decision
+from aristobot.contracts.messages import CancelDecision, CancelOrders, Decision
 from aristobot.contracts.streams import BrokerKey, decision_subject
 from aristobot.core.errors import Refused, Retryable
 from aristobot.core.positions import Position
-from aristobot.engine import repository
+from aristobot.engine import holdings, repository
 from aristobot.engine.decision import Outcome
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.handover import hand_over, holding_of, producer_of
 from aristobot.engine.repository import Holding
-from aristobot.engine.strategy_decision import Actionable, Ruling, expire, judge, refuse, rule
+from aristobot.engine.strategy_decision import (
+    Actionable,
+    Ruling,
+    expire,
+    judge,
+    judge_cancel,
+    refuse,
+    rule,
+    rule_cancel,
+    rule_unasked,
+)
 from aristobot.platform import metrics, telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
@@ -41,6 +51,8 @@ _MAX_FAILURES = 10
 #: How far our mirror of the strategies may be behind the runner's.
 _MIRROR_LAG = timedelta(seconds=2)
 _AGAIN_SECONDS = 0.2
+#: A decision has no kind, so whoever lacks a side and names no kind is neither.
+_ANY_DECISION: TypeAdapter[CancelDecision | Decision] = TypeAdapter(CancelDecision | Decision)
 
 
 class StrategyWorker:
@@ -77,7 +89,7 @@ class StrategyWorker:
                 names.BROKER: str(self._key),
                 names.STRATEGY: decision.active_strategy,
                 names.SYMBOL: decision.symbol,
-                names.SIDE: decision.side.value,
+                names.ACTION: _action_of(decision),
                 names.DECISION_ID: decision.decision_id,
             },
         ):
@@ -101,13 +113,13 @@ class StrategyWorker:
             del self._failures[delivery.sequence]
             await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
 
-    def _read(self, delivery: Delivery) -> Decision | None:
+    def _read(self, delivery: Delivery) -> Decision | CancelDecision | None:
         """The decision; None for what isn't one, or came on a subject other than its own.
 
         The subject is what the server allowed its sender, so it is the one to believe.
         """
         try:
-            decision = Decision.model_validate_json(delivery.data)
+            decision = _ANY_DECISION.validate_json(delivery.data)
             if decision_subject(decision.key, decision.active_strategy) == delivery.subject:
                 return decision
             problem = "it is not of the strategy on whose subject it came"
@@ -120,13 +132,13 @@ class StrategyWorker:
         metrics.DECISIONS.labels(outcome="dropped").inc()
         return None
 
-    async def _process(self, decision: Decision, delivery: Delivery) -> None:
-        judged = judge(
-            decision,
-            self._strategy(decision.active_strategy),
-            self._broker(),
-            delivery.stored_at,
-        )
+    async def _process(self, decision: Decision | CancelDecision, delivery: Delivery) -> None:
+        judged: Ruling | Actionable | CancelOrders
+        if isinstance(decision, CancelDecision):
+            judged = judge_cancel(decision, self._broker(), delivery.stored_at)
+        else:
+            strategy = self._strategy(decision.active_strategy)
+            judged = judge(decision, strategy, self._broker(), delivery.stored_at)
         if isinstance(judged, Ruling):
             if not judged.is_proven and _age(delivery) < _MIRROR_LAG:
                 # The runner may know a new strategy a moment before us.
@@ -139,15 +151,26 @@ class StrategyWorker:
                 connection, self._key, decision.decision_id
             )
             position = await repository.read_position(connection, holding)
+            open_orders = 0
+            if isinstance(judged, CancelOrders):
+                open_orders = await holdings.open_orders(connection, holding)
         if before.is_recorded:
             return
-        ruling = await self._rule(judged, position, before.last_command)
+        if isinstance(judged, CancelOrders):
+            ruling = rule_cancel(judged, position, open_orders)
+            if ruling.command is not None and _is_over(judged):
+                ruling = expire("the decisions before it")
+        else:
+            ruling = await self._rule(judged, position, before.last_command)
         await self._commit(decision, delivery, ruling, position)
 
     async def _rule(
         self, actionable: Actionable, position: Position, last_command: str | None
     ) -> Ruling:
         decision = actionable.decision
+        unasked = rule_unasked(decision, position)
+        if unasked is not None:
+            return unasked
         try:
             account = await self._gateway.sizing(
                 self._key, decision.symbol, last_command, actionable.holder
@@ -163,7 +186,11 @@ class StrategyWorker:
         return rule(actionable, position, account)
 
     async def _commit(
-        self, decision: Decision, delivery: Delivery, ruling: Ruling, seen: Position | None
+        self,
+        decision: Decision | CancelDecision,
+        delivery: Delivery,
+        ruling: Ruling,
+        seen: Position | None,
     ) -> None:
         """Record the ruling. `seen`: the position that it rests on, if it rests on one."""
         row_id = decision.decision_id
@@ -202,7 +229,7 @@ class StrategyWorker:
                 "strategy": decision.active_strategy,
                 "outcome": ruling.outcome.value,
                 "code": ruling.code,
-                "client_order_id": command.client_order_id if command else None,
+                "client_order_id": ruling.order.client_order_id if ruling.order else None,
             },
         )
 
@@ -211,5 +238,9 @@ def _age(delivery: Delivery) -> timedelta:
     return datetime.now(UTC) - delivery.stored_at
 
 
-def _is_over(actionable: Actionable) -> bool:
-    return datetime.now(UTC) > actionable.valid_until
+def _is_over(what: Actionable | CancelOrders) -> bool:
+    return datetime.now(UTC) > what.valid_until
+
+
+def _action_of(decision: Decision | CancelDecision) -> str:
+    return decision.kind if isinstance(decision, CancelDecision) else decision.side.value

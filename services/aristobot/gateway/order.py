@@ -38,6 +38,10 @@ class Anchor(Protection):
         return self.model_copy(update=known)
 
     @property
+    def has_levels(self) -> bool:
+        return self.stop_loss is not None or self.take_profit is not None
+
+    @property
     def stop(self) -> Aim | None:
         return _aim(self.stop_loss)
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aristobot.contracts.keys import client_order_id, protection_id
 from aristobot.contracts.messages import Level, PlaceOrder, Protection, ProtectPosition
 from aristobot.core.errors import Retryable
-from aristobot.core.orders import OrderStatus, OrderType, Side, is_outcome_known
+from aristobot.core.orders import OrderStatus, OrderType, Side, is_final, is_outcome_known
 from aristobot.core.protection import Cover, Uncovered, cover, holding, sellable
 from aristobot.core.symbols import SymbolRules
 from aristobot.gateway import protection_statements as sql
@@ -269,7 +269,7 @@ class ProtectionBook:
 
     async def plan_close(self, connection: AsyncConnection, order: Order) -> None:
         """Plan a sale at market in place of a protective order; part of a transaction."""
-        if order.anchor is not None and order.request.quantity is not None:
+        if order.anchor is not None and order.anchor.has_levels and order.request.quantity:
             quantity = order.request.quantity - order.executed_quantity
             cause = _Cause.of(order)
             await self._insert(connection, cause, "close", quantity, order.anchor, None, None)
@@ -279,6 +279,8 @@ class ProtectionBook:
         stop, quantity = order.request.stop_price, order.request.quantity
         if order.list_id is None or stop is None or quantity is None or order.anchor is None:
             return
+        if not order.anchor.has_levels:
+            return  # given up while it was on its way
         anchor = order.anchor.model_copy(update={"take_profit": None})
         await self._insert(connection, _Cause.of(order), "stop", quantity, anchor, stop, None)
 
@@ -401,18 +403,36 @@ class ProtectionBook:
         moved = await self._moved(connection, symbol, holder, anchor.since)
         return holding(anchor.held_quantity, anchor.moved, moved)
 
+    async def give_up(self, symbol: str, holder: str) -> Sequence[Order]:
+        """Take back the holder's stop and target, wherever they are wanted; what is open then.
+
+        What was never sent is withdrawn. What the exchange has is left to the caller; but its end
+        plans nothing any more, and what the exchange proves not to have isn't sent again.
+        """
+        async with self._tx.writing() as connection:
+            await self._tx.require_lease(connection)
+            await self._withdraw_all(connection, symbol, holder, "the orders were cancelled")
+            rows = await sql.GIVE_UP.rows(connection, **self._of(symbol, holder))
+            return [order for row in rows if not is_final((order := Order.of(row)).status)]
+
     async def withdraw(self, symbol: str, holder: str) -> None:
         """Forget what is planned for the holder and was never sent."""
         async with self._tx.writing() as connection:
             await self._tx.require_lease(connection)
             await self._withdraw_all(connection, symbol, holder)
 
-    async def _withdraw_all(self, connection: AsyncConnection, symbol: str, holder: str) -> None:
+    async def _withdraw_all(
+        self,
+        connection: AsyncConnection,
+        symbol: str,
+        holder: str,
+        why: str = "a later order of the position came before",
+    ) -> None:
         await sql.WITHDRAW_ALL.run(
             connection,
             **self._of(symbol, holder),
             new_code="superseded",
-            new_reason="never sent: a later order of the position came before",
+            new_reason=f"never sent: {why}",
         )
 
     async def locked(self, symbol: str, holder: str) -> Decimal:

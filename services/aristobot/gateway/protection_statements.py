@@ -155,6 +155,35 @@ WITHDRAW_ALL = Statement(
     )
 )
 
+_newest = orders.alias("newest")
+#: The levels are taken out of what is open, and out of the newest order, where the next one would
+#: find them (`LATEST_ANCHOR`). `valid_until` keeps what is open from being sent again.
+GIVE_UP = Statement(
+    update(orders)
+    .where(
+        _OF_HOLDER,
+        or_(
+            _IS_OPEN,
+            orders.c.created_at
+            == select(func.max(_newest.c.created_at))
+            .where(
+                _newest.c.owner == bindparam("owner"),
+                _newest.c.broker == bindparam("broker"),
+                _newest.c.symbol == bindparam("symbol"),
+                _newest.c.holder == bindparam("holder"),
+            )
+            .scalar_subquery(),
+        ),
+    )
+    .values(
+        protection=orders.c.protection.op("-")("stop_loss").op("-")("take_profit"),
+        valid_until=case(
+            (_IS_OPEN, func.least(orders.c.valid_until, func.now())), else_=orders.c.valid_until
+        ),
+    )
+    .returning(orders)
+)
+
 SAY_UNPROTECTED = Statement(
     update(orders)
     .where(orders.c.command_id == bindparam("id"))

@@ -19,7 +19,12 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import WEBHOOK_HOLDER, PlaceOrder, ProtectPosition
+from aristobot.contracts.messages import (
+    WEBHOOK_HOLDER,
+    CancelOrders,
+    PlaceOrder,
+    ProtectPosition,
+)
 from aristobot.core.errors import Fenced, Refused, Retryable
 from aristobot.core.orders import OrderStatus, is_final
 from aristobot.core.sizing import size_market_sell
@@ -133,6 +138,26 @@ class Protector:
         async with self._positions[command.symbol, command.holder]:
             await self._protection.replace(command)
 
+    async def cancel_all(self, command: CancelOrders) -> None:
+        """Cancel every open order of a position and let none follow; what is held stays.
+
+        Raises `Retryable` until the exchange has said of each that it is over: the command comes
+        again, and nothing overtakes it. Carried out twice, it finds nothing to do.
+        """
+        if is_too_old(command):
+            logger.warning(
+                "orders are not cancelled: asked for too long ago",
+                extra={"command_id": command.command_id, "symbol": command.symbol},
+            )
+            return
+        symbol, holder = command.symbol, command.holder
+        async with self._positions[symbol, holder]:
+            # What was ending just now may have planned something before it was given up.
+            while open_orders := await self._protection.give_up(symbol, holder):
+                with telemetry.internal_span(names.CANCEL_ORDERS, {names.SYMBOL: symbol}):
+                    # Those that can be cancelled, before the wait for those that are unknown.
+                    await self._cancel(sorted(open_orders, key=lambda o: o.status not in _WORKING))
+
     async def sell(self, command: PlaceOrder) -> float | None:
         """Carry out a sale; returns and raises as `Sender.place` does.
 
@@ -218,6 +243,6 @@ class Protector:
             if now is not None and not is_final(now.status):
                 self._resolver.schedule(order.command_id, 0.0)
                 raise Retryable(
-                    f"protective order {order.request.client_order_id} is not over yet",
+                    f"order {order.request.client_order_id} is not over yet",
                     after_seconds=_AGAIN_SECONDS,
                 )

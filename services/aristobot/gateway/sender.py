@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import CancelOrder, PlaceOrder
+from aristobot.contracts.messages import CancelOrder, CancelOrders, PlaceOrder
 from aristobot.core.errors import Retryable
 from aristobot.core.orders import OrderStatus, is_outcome_known, is_settled
 from aristobot.exchanges.port import (
@@ -306,7 +306,7 @@ def _attributes(order: Order) -> dict[str, str | int]:
     }
 
 
-def is_too_old(work: Order | PlaceOrder) -> bool:
+def is_too_old(work: Order | PlaceOrder | CancelOrders) -> bool:
     """Whether it must not be sent (again) any more."""
     return work.valid_until is not None and datetime.now(UTC) > work.valid_until
 

@@ -10,7 +10,13 @@ import asyncio
 import logging
 
 from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import CancelOrder, CommandEnvelope, PlaceOrder, ProtectPosition
+from aristobot.contracts.messages import (
+    CancelOrder,
+    CancelOrders,
+    CommandEnvelope,
+    PlaceOrder,
+    ProtectPosition,
+)
 from aristobot.contracts.streams import (
     ORDER_EVENTS,
     ORDERS,
@@ -148,6 +154,8 @@ class Gateway:
                     await self._sender.cancel(command)
                 case ProtectPosition():
                     await self._protector.replace(command)
+                case CancelOrders():
+                    await self._protector.cancel_all(command)
 
     async def _place(self, command: PlaceOrder) -> None:
         self._resolver.busy.add(command.command_id)

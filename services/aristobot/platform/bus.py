@@ -24,6 +24,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext, api
 
 from aristobot.contracts.messages import MESSAGE_ID_HEADER
@@ -268,9 +269,18 @@ class Bus:
         await self.serve_all(subject, lambda _, data, headers: respond(data, headers), tasks)
 
     async def serve_all(
-        self, subject: str, respond: SubjectResponder, tasks: asyncio.TaskGroup
+        self,
+        subject: str,
+        respond: SubjectResponder,
+        tasks: asyncio.TaskGroup,
+        *,
+        queue: str = "",
     ) -> None:
-        """The same on a subject with wildcards: `respond` is given what was asked on."""
+        """The same on a subject with wildcards: `respond` is given what was asked on.
+
+        `queue`: of all who serve under this name, one is asked. Without it all are, and the first
+        answer counts, also when another of them hangs.
+        """
 
         async def answer(message: Msg) -> None:
             reply = await respond(message.subject, message.data, message.headers or {})
@@ -280,7 +290,8 @@ class Bus:
         async def on_message(message: Msg) -> None:
             tasks.create_task(answer(message), name=f"answer {subject}")
 
-        await self._client.subscribe(subject, cb=on_message)
+        subscription = await self._client.subscribe(subject, queue=queue, cb=on_message)
+        tasks.create_task(_keep(subscription), name=f"serve {subject}")
         end_if_cancelled()
 
     async def notice(self, subject: str, wake: Callable[[], None]) -> None:
@@ -495,6 +506,15 @@ class Bus:
 def _require_file(credentials: str | None) -> None:
     if credentials is not None and not Path(credentials).is_file():
         raise Misconfigured(f"the NATS credentials file {credentials} is missing")
+
+
+async def _keep(subscription: Subscription) -> None:
+    """End a subscription with the task group that it belongs to: later, nobody could answer."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
+            await subscription.unsubscribe()
 
 
 async def _keep_alive(message: Msg) -> None:

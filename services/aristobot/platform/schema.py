@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aristobot.core.errors import Misconfigured
 from aristobot.platform.db import EVERY_OWNER, Database
 
-REVISION = "0002"
+REVISION = "0003"
 
 
 async def current_revision(connection: AsyncConnection) -> str | None:

@@ -284,7 +284,8 @@ journal = Table(
     Index("ix_journal_owner_sent_at", "owner", "sent_at"),
 )
 
-# Every decision of a strategy (or of a person for it), whatever came of it.
+# Every decision of a strategy (or of a person for it), whatever came of it. One to cancel the
+# orders has neither side nor candle.
 decisions = Table(
     "decisions",
     metadata,
@@ -293,9 +294,9 @@ decisions = Table(
     Column("broker", Text, nullable=False),
     Column("active_strategy", Text, nullable=False),
     Column("symbol", Text, nullable=False),
-    Column("timeframe", Text, nullable=False),
-    _moment("candle_close", nullable=False),
-    Column("side", Text, nullable=False),
+    Column("timeframe", Text),
+    _moment("candle_close"),
+    Column("side", Text),
     Column("quote_amount", Numeric),
     Column("stop_loss", JSONB),
     Column("take_profit", JSONB),

@@ -65,7 +65,9 @@ async def test_a_sale_by_hand_ends_the_position_and_its_protection(trading: Trad
         Side.SELL,
         asked_by=AskedBy.MANUAL,
         decided_at=now,
-        decision_id=manual_decision_id(trading.desk.key.owner, NAME, now),
+        decision_id=manual_decision_id(
+            trading.desk.key.owner, NAME, trading.desk.key.broker, SYMBOL, now
+        ),
     )
     await trading.publish(by_hand)
     await trading.until("flat")

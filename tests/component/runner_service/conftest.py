@@ -210,10 +210,19 @@ async def around(nats_url: str) -> AsyncIterator[Surroundings]:
         around.asked += 1
         return QueryReply(context=around.context).encode()
 
-    async with asyncio.TaskGroup() as tasks:
-        await bus.serve(query_subject(key), gateway, tasks)
-        await bus.serve(engine_query_subject(key), engine, tasks)
-        yield around
+    served = asyncio.Event()
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            await bus.serve(query_subject(key), gateway, tasks)
+            await bus.serve(engine_query_subject(key), engine, tasks)
+            served.set()
+
+    serving = asyncio.create_task(serve())
+    await served.wait()
+    yield around
+    serving.cancel()
+    await asyncio.wait([serving])
     await around.want()
     await bus.close()
 

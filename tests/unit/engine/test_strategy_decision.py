@@ -101,7 +101,7 @@ def decision(side: Side = Side.BUY, **changes: Any) -> Decision:
 
 
 def by_hand(side: Side = Side.SELL, **changes: Any) -> Decision:
-    own_id = manual_decision_id("demo", "ema-btc", NOW)
+    own_id = manual_decision_id("demo", "ema-btc", "main", "BTCUSDT", NOW)
     fields = {"decision_id": own_id, "asked_by": AskedBy.MANUAL, "quote_amount": None}
     return decision(side, **(fields | changes))
 
@@ -258,12 +258,12 @@ def test_what_the_account_or_the_position_bars(
 
 
 def test_no_more_is_sold_than_the_account_has_left() -> None:
-    """The user moved some away by hand: the rest is sold, and then nothing is held."""
+    """The user moved some away by hand: the rest is sold. With all of it gone, it is said."""
     ruling = rule(actionable(by_hand()), HELD, account(free_base=Decimal("0.015")))
     assert ruling.command is not None
     assert ruling.command.quantity == Decimal("0.015")
     refused = rule(actionable(by_hand()), HELD, account(free_base=Decimal(0)))
-    assert (refused.outcome, refused.code) == (Outcome.IGNORED, "nothing_held")
+    assert (refused.outcome, refused.code) == (Outcome.REJECTED, "not_in_account")
 
 
 def test_the_brokers_limit_bars_entries_and_no_exit() -> None:
