@@ -113,12 +113,14 @@ async def test_a_position_is_sold_once_however_often_it_is_asked_for(stopped: Tr
 
 
 async def test_two_attempts_at_once_never_sell_more_than_is_held(stopped: Trading) -> None:
-    """The first waits for its turn so long that the second is published as well."""
+    """The first waits for its turn so long that the others are published as well."""
     held = (await stopped.position()).quantity
     operator = Operator(stopped, sells=True)
     await operator.look()
     for operator.attempt in (0, 1, 2):
-        await operator.go()
+        (sale,) = operator.wind_down.step(operator.now, operator.replies).publish
+        await stopped.publish(sale)
+    await stopped.recorded(4)
     done = await operator.until(Progress.DONE)
     assert done.progress is Progress.DONE
     executed = sum(row["executed_quantity"] for row in await sales(stopped))

@@ -16,15 +16,24 @@ from nats.js import api
 from nats.js.kv import KeyValue
 
 from aristobot.contracts import nats_roles
+from aristobot.contracts.messages import HoldingsReply, QueryReply
 from aristobot.contracts.nats_roles import NatsRole
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
+    CANDLES,
+    DECISIONS,
     ENGINE_EVENTS_CONSUMER,
+    HOLDINGS_QUERIES,
     STRATEGIES_BUCKET,
     STRATEGY_STATUS_BUCKET,
     TOKENS_BUCKET,
+    BrokerKey,
+    decision_subject,
 )
+from aristobot.core.errors import Retryable
+from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
+from aristobot.platform.holdings import ask_holdings
 from aristobot.platform.kv_mirror import KvMirror
 from aristobot.platform.nats_auth import create_trust, issue_role, write_private
 from tests.component.local.conftest import Place, eventually
@@ -333,6 +342,69 @@ async def test_the_admin_invents_no_messages(roles: Roles) -> None:
     ):
         assert await user.is_refused(subject), subject
     assert await user.is_refused("_INBOX_engine.>", subscribing=True)
+
+
+async def test_the_operator_does_its_work(empty_server: Roles, place: Place) -> None:
+    """On a server where nothing is yet, and once more where all is there."""
+    roles, role = empty_server, nats_roles.operator()
+    operator = await Bus.connect(
+        place.nats_url,
+        name="operator",
+        credentials=str(roles.credentials(role)),
+        inbox_prefix=role.inbox_prefix,
+    )
+    engine = await roles.connect(nats_roles.engine())
+    key = BrokerKey("demo", "demo")
+
+    async def answer(message: Msg) -> None:
+        await message.respond(QueryReply(holdings=HoldingsReply(is_broker_known=True)).encode())
+
+    try:
+        for _ in range(2):
+            await operator.ensure_streams()
+        for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET):
+            for entries in ({"demo.demo": b"1"}, {}):
+                await Bucket(operator, bucket).make_equal(entries)
+                assert await Bucket(operator, bucket).read() == entries
+        assert await Bucket(operator, STRATEGY_STATUS_BUCKET).read() == {}
+        await operator.publish(
+            DECISIONS, decision_subject(key, "ema"), b"d", message_id="1", headers={}
+        )
+        await engine.client.subscribe(HOLDINGS_QUERIES, queue="engine", cb=answer)
+        await engine.client.flush(timeout=2)
+
+        async def is_answered() -> bool:
+            with contextlib.suppress(Retryable):
+                return (await ask_holdings(operator, key)).is_broker_known
+            return False
+
+        await eventually(is_answered, within_seconds=3)
+        admin = await roles.connect(nats_roles.admin())
+        await admin.js.add_consumer("CANDLES", _consumer("runner_demo_ema", "candles.closed.>"))
+        assert await operator.consumer_names(CANDLES) == ["runner_demo_ema"]
+        await operator.delete_consumer(CANDLES, "runner_demo_ema")
+        assert await operator.consumer_names(CANDLES) == []
+    finally:
+        await operator.close()
+    user = await roles.connect(role)
+    for subject in (
+        "orders.commands.demo.demo",
+        "orders.events.demo.demo",
+        "webhooks.received.demo.demo",
+        "candles.closed.binance.BTCUSDT.1m",
+        "gateway.query.demo.demo",
+        "engine.query.demo.demo",
+        f"$KV.{STRATEGY_STATUS_BUCKET}.demo.ema",
+        "$JS.API.STREAM.DELETE.ORDERS",
+        "$JS.API.STREAM.PURGE.ORDERS",
+        "$JS.API.STREAM.MSG.GET.ORDERS",
+        "$JS.API.STREAM.CREATE.OTHER",
+        "$JS.API.CONSUMER.CREATE.ORDERS.x.orders.commands.demo.demo",
+        "$JS.API.CONSUMER.DELETE.ORDERS.gateway_demo_demo",
+    ):
+        assert await user.is_refused(subject), subject
+    for subject in ("orders.>", "strategies.decided.>", "_INBOX_engine.>", ">"):
+        assert await user.is_refused(subject, subscribing=True), subject
 
 
 async def test_a_foreign_inbox_prefix_gets_no_replies(roles: Roles) -> None:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from aristobot.contracts import nats_roles
 from aristobot.contracts.nats_roles import NatsRole
-from aristobot.contracts.streams import BrokerKey, command_subject, event_subject, webhook_subject
+from aristobot.contracts.streams import (
+    BrokerKey,
+    command_subject,
+    decision_subject,
+    event_subject,
+    holdings_query_subject,
+    webhook_subject,
+)
 from aristobot.core.errors import Misconfigured
 
 LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?\Z")
@@ -20,6 +27,7 @@ ROLES = [
     nats_roles.admin(),
     nats_roles.gateway("demo", "demo"),
     nats_roles.gateway("demo", "other"),
+    nats_roles.operator(),
 ]
 
 
@@ -64,7 +72,7 @@ def test_a_gateway_acts_for_its_own_broker_alone(mine: BrokerKey, other: BrokerK
 @given(KEYS)
 def test_each_kind_of_message_has_its_source(key: BrokerKey) -> None:
     gateway = nats_roles.gateway(key.owner, key.broker)
-    everybody = [*ROLES[:4], gateway]
+    everybody = [*ROLES[:4], gateway, ROLES[-1]]
 
     def sources(subject: str) -> list[str]:
         return [role.name for role in everybody if _may_publish(role, subject)]
@@ -73,10 +81,14 @@ def test_each_kind_of_message_has_its_source(key: BrokerKey) -> None:
     # The engine decides; the api passes on what a person asks for by hand.
     assert sources(command_subject(key)) == ["engine", "api"]
     assert sources(event_subject(key)) == [gateway.name]
-    assert sources(f"$KV.brokers.{key}") == ["admin"]
-    assert sources("$KV.webhook_tokens.abc") == ["admin"]
+    # And the operator, whose decisions the engine judges like a person's.
+    assert sources(decision_subject(key, "ema")) == ["api", "operator"]
+    assert sources(f"$KV.brokers.{key}") == ["admin", "operator"]
+    assert sources("$KV.webhook_tokens.abc") == ["admin", "operator"]
     assert sources("$JS.API.STREAM.DELETE.ORDERS") == ["admin"]
-    assert sources("$JS.API.STREAM.CREATE.ORDERS") == ["admin"]
+    assert sources("$JS.API.STREAM.CREATE.ORDERS") == ["admin", "operator"]
+    # What all hold is told to nobody who trades.
+    assert sources(holdings_query_subject(key)) == ["operator"]
     # It names no filter, so it could not be limited to one broker.
     assert sources(f"$JS.API.CONSUMER.DURABLE.CREATE.ORDERS.{gateway.name}") == ["admin"]
 
