@@ -122,6 +122,7 @@ async def test_whatever_else_it_publishes_is_refused(roles: Roles) -> None:
         "gateway.query.demo.other",
         "gateway.query.eve.main",
         "engine.query.eve.main",
+        "engine.holdings.demo.main",
         "orders.commands.demo.main",
         "orders.events.demo.main",
         "webhooks.received.demo.main",
