@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from aristobot.api.app import create_app
 from aristobot.api.span_store import SpanStore
-from aristobot.core.errors import Retryable
+from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform.admin_server import listen, run_asgi
 from aristobot.platform.db import Database
+from aristobot.platform.schema import require_current_schema
 
 _logger = logging.getLogger(__name__)
 
@@ -39,8 +40,8 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
 
     async def problems() -> Sequence[str]:
         try:
-            await database.ping()
-        except Retryable as error:
+            await require_current_schema(database)
+        except (Retryable, Misconfigured) as error:
             return [str(error)]
         return []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aristobot.core.errors import Misconfigured
+from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform.db import EVERY_OWNER, Database
 
 REVISION = "0003"
@@ -24,11 +24,20 @@ async def current_revision(connection: AsyncConnection) -> str | None:
 
 
 async def require_current_schema(database: Database) -> None:
-    """Raise `Misconfigured` unless the schema is exactly the one this version needs."""
+    """Raise `Retryable` while the schema is older than this version needs: someone migrates.
+
+    In a cluster all parts start at once, and only one of them migrates. Raises `Misconfigured` for
+    a schema that a newer version has made, which no waiting cures.
+    """
     async with database.transaction(EVERY_OWNER) as connection:
         found = await current_revision(connection)
-    if found != REVISION:
-        raise Misconfigured(
+    if found is None or found < REVISION:  # revisions are numbers of four digits
+        raise Retryable(
             f"the database schema is at {found or 'nothing'}, this version needs {REVISION}: "
-            "run `aristobot migrate`"
+            "`aristobot migrate` brings it there"
+        )
+    if found > REVISION:
+        raise Misconfigured(
+            f"the database schema is at {found}, and this version knows {REVISION} at most: use "
+            "the version that migrated it, or a newer one"
         )

@@ -12,10 +12,9 @@ import logging
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from aristobot.platform.admin_server import AdminFace
 from aristobot.simulator.binance.dialect import BinanceDialect
 from aristobot.simulator.clock import Clock
 from aristobot.simulator.control import Control
@@ -33,12 +32,14 @@ def create_app(settings: SimulatorSettings) -> Starlette:
     binance = BinanceDialect(exchange, faults)
     control = Control(exchange, faults, binance.limits, binance.hub)
 
-    async def healthy(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+    journal_problem: list[str] = []
+    admin = AdminFace(lambda: journal_problem)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        ticking = asyncio.create_task(_tick(exchange, settings.tick_seconds), name="market-ticks")
+        ticking = asyncio.create_task(
+            _tick(exchange, settings.tick_seconds, journal_problem), name="market-ticks"
+        )
         try:
             yield
         finally:
@@ -52,7 +53,7 @@ def create_app(settings: SimulatorSettings) -> Starlette:
         routes=[
             Mount("/api", app=binance.rest),
             Mount("/control", routes=control.routes()),
-            Route("/healthz", healthy),
+            *(Route(path, admin) for path in ("/healthz", "/readyz", "/metrics")),
             WebSocketRoute("/ws-api/v3", binance.websocket_api.serve),
             WebSocketRoute("/ws", binance.market_streams.serve_raw),
             WebSocketRoute("/ws/{streams:path}", binance.market_streams.serve_raw),
@@ -64,12 +65,14 @@ def create_app(settings: SimulatorSettings) -> Starlette:
     return app
 
 
-async def _tick(exchange: Exchange, seconds: float) -> None:
-    """Move the market for as long as the application lives."""
+async def _tick(exchange: Exchange, seconds: float, problem: list[str]) -> None:
+    """Move the market for as long as the application lives; `problem` holds what hinders it."""
     while True:
         await asyncio.sleep(seconds)
         try:
             exchange.tick()
-        except OSError:
+            problem.clear()
+        except OSError as error:
+            problem[:] = [f"the journal can't be written: {error.strerror or error}"]
             # A full disk must not stop the market for good; the next tick tries again.
             _log.exception("The simulator could not write its journal.")

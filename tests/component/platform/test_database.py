@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from aristobot.contracts.streams import BrokerKey
-from aristobot.core.errors import Retryable
+from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform import migrations, tables_spans
 from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.migrate import migrate
@@ -101,6 +101,32 @@ async def test_the_journal_only_grows(database: Database, key: BrokerKey, change
 async def test_migrating_twice_changes_nothing(database: Database) -> None:
     await migrate(database)
     await require_current_schema(database)
+
+
+@pytest.mark.parametrize(
+    ("found", "raises", "says"),
+    [
+        ("0001", Retryable, "is at 0001, this version needs"),
+        (None, Retryable, "is at nothing"),
+        ("9999", Misconfigured, "use the version that migrated it"),
+    ],
+)
+async def test_an_older_schema_is_waited_for_and_a_newer_one_refused(
+    database: Database, found: str | None, raises: type[Exception], says: str
+) -> None:
+    async def set_revision(revision: str | None) -> None:
+        async with database.transaction(EVERY_OWNER) as connection:
+            await connection.execute(text("DELETE FROM alembic_version"))
+            if revision is not None:
+                insert = text("INSERT INTO alembic_version VALUES (:revision)")
+                await connection.execute(insert, {"revision": revision})
+
+    await set_revision(found)
+    try:
+        with pytest.raises(raises, match=says):
+            await require_current_schema(database)
+    finally:
+        await set_revision(REVISION)
 
 
 def test_the_revision_is_the_newest_migration() -> None:
