@@ -162,11 +162,16 @@ class BrokerSpec(Spec):
         return self
 
 
-class Metadata(Spec):
-    """`namespace`: the owner."""
+class _ObjectMetadata(Spec):
+    """`namespace`: the owner. Labels and annotations count on Kubernetes alone."""
 
-    name: ResourceName
     namespace: Name | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Metadata(_ObjectMetadata):
+    name: ResourceName
 
 
 class Broker(Spec):
@@ -178,9 +183,8 @@ class Broker(Spec):
     spec: BrokerSpec
 
 
-class SecretMetadata(Spec):
+class SecretMetadata(_ObjectMetadata):
     name: Name
-    namespace: Name | None = None
 
 
 class SecretDocument(Spec):
@@ -364,22 +368,30 @@ def _without_server_fields(document: dict[Any, Any]) -> dict[Any, Any]:
     metadata = cleaned.get("metadata")
     if isinstance(metadata, dict):
         server_side = {
-            "annotations",
             "creationTimestamp",
             "deletionGracePeriodSeconds",
             "deletionTimestamp",
             "finalizers",
             "generateName",
             "generation",
-            "labels",
             "managedFields",
             "ownerReferences",
             "resourceVersion",
             "selfLink",
             "uid",
         }
-        cleaned["metadata"] = {k: v for k, v in metadata.items() if k not in server_side}
+        kept = {k: v for k, v in metadata.items() if k not in server_side and v is not None}
+        if isinstance(kept.get("annotations"), dict):
+            kept["annotations"] = {
+                k: v for k, v in kept["annotations"].items() if not _is_a_tool_s_own(k)
+            }
+        cleaned["metadata"] = kept
     return cleaned
+
+
+def _is_a_tool_s_own(annotation: object) -> bool:
+    """Notes of kubectl and of the operator's framework about the object that they once saw."""
+    return str(annotation).startswith(("kubectl.kubernetes.io/", "kopf."))
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -1,11 +1,11 @@
 """The desired state on Kubernetes: the custom resources themselves, as a `ResourceStore`.
 
-`apply` replaces the spec, by a JSON Patch, and leaves labels, annotations, finalizers and status
-alone. Server-side apply would not do: it keeps every field that another manager has set and the
-file doesn't mention, so an `end` that `strategy stop` or kubectl wrote would outlive a file without
-one, and the embedded platform would do otherwise. So a file's spec counts as it stands, whoever
-wrote the last one; `managedFields` then names us as the author of what changed. The API server
-judges by the CRDs and fills in defaults. Deliberately not here: waiting for the operator.
+`apply` replaces the spec, by a JSON Patch, adds the file's labels and annotations, and leaves the
+rest alone. Server-side apply would not do: it keeps every field that another manager has set and
+the file doesn't mention, so an `end` that `strategy stop` or kubectl wrote would outlive a file
+without one, and the embedded platform would do otherwise. So a file's spec counts as it stands,
+whoever wrote the last one; `managedFields` then names us as the author of what changed. The API
+server judges by the CRDs and fills in defaults. Deliberately not here: waiting for the operator.
 """
 
 from __future__ import annotations
@@ -65,28 +65,24 @@ class KubernetesResourceStore:
 
     async def apply(self, owner: str, document: Document) -> Applied:
         """Create the resource, or make its spec what the document says."""
-        kind, name = document.kind, document.metadata.name
         if isinstance(document, SecretDocument):
             return await self._apply_secret(owner, document)
         await self._require_free_number(owner, document)
         spec = spec_of(document)
         whole = {
             "apiVersion": GROUP_VERSION,
-            "kind": kind,
-            "metadata": {"name": name, "namespace": owner},
+            "kind": document.kind,
+            "metadata": _metadata(owner, document),
             "spec": spec,
         }
-        patch = [{"op": "replace", "path": "/spec", "value": spec}]
-        return await self._put(owner, kind, name, whole, patch)
+        return await self._put(whole, [{"op": "replace", "path": "/spec", "value": spec}])
 
     async def _put(
-        self,
-        owner: str,
-        kind: str,
-        name: str,
-        whole: Mapping[str, Any],
-        patch: Sequence[dict[str, Any]],
+        self, whole: Mapping[str, Any], replacing: Sequence[Mapping[str, Any]]
     ) -> Applied:
+        """Create it, or patch what is there, with the new labels and annotations."""
+        kind, metadata = whole["kind"], whole["metadata"]
+        owner, name = metadata["namespace"], metadata["name"]
         path = _object(owner, kind, name)
         for _ in range(_ATTEMPTS):
             before = await self._read(path)
@@ -94,10 +90,12 @@ class KubernetesResourceStore:
                 if before is None:
                     await self._api.create(_collection(owner, kind), whole)
                     return Applied.CREATED
-                after = await self._api.patch(path, patch, JSON_PATCH)
+                marks = _new_marks(before["metadata"], metadata)
+                after = await self._api.patch(path, [*replacing, *marks], JSON_PATCH)
             except (Conflicting, Missing):
                 continue
-            return Applied.UNCHANGED if _is_same(before, after) else Applied.CONFIGURED
+            same = not marks and _is_same(before, after)
+            return Applied.UNCHANGED if same else Applied.CONFIGURED
         raise Retryable(f"{kind} {name} is changed by others all the time; try again later")
 
     async def _apply_secret(self, owner: str, document: SecretDocument) -> Applied:
@@ -108,7 +106,7 @@ class KubernetesResourceStore:
         whole = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": document.metadata.name, "namespace": owner},
+            "metadata": _metadata(owner, document),
             "type": document.type,
             "data": data,
         }
@@ -116,7 +114,7 @@ class KubernetesResourceStore:
             {"op": "add", "path": "/data", "value": data},
             {"op": "add", "path": "/type", "value": document.type},
         ]
-        return await self._put(owner, "Secret", document.metadata.name, whole, patch)
+        return await self._put(whole, patch)
 
     async def _require_free_number(
         self, owner: str, document: Broker | Strategy | ActiveStrategy
@@ -210,6 +208,31 @@ def _segment(text: str, what: str) -> str:
     if not _NAME.fullmatch(text):
         raise Misconfigured(f"{text!r} is not a {what} that Kubernetes knows")
     return text
+
+
+def _metadata(owner: str, document: Document) -> dict[str, Any]:
+    given = document.metadata
+    marks = {"labels": given.labels, "annotations": given.annotations}
+    return {
+        "name": given.name,
+        "namespace": owner,
+        **{key: dict(value) for key, value in marks.items() if value},
+    }
+
+
+def _new_marks(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What adds the labels and annotations that are wanted; those of others stay."""
+    patch = []
+    for key in ("labels", "annotations"):
+        given, present = wanted.get(key, {}), there.get(key)
+        if given and present is None:
+            patch.append({"op": "add", "path": f"/metadata/{key}", "value": given})
+        for name in given.keys() if present is not None else ():
+            if present.get(name) != given[name]:
+                pointer = name.replace("~", "~0").replace("/", "~1")  # RFC 6901
+                path = f"/metadata/{key}/{pointer}"
+                patch.append({"op": "add", "path": path, "value": given[name]})
+    return patch
 
 
 def _identity(item: Mapping[str, Any]) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.support.resource_stores")
 
+from aristobot.contracts.resources import Document, parse_document  # noqa: E402
 from aristobot.core.errors import Misconfigured, Retryable  # noqa: E402
 from aristobot.platform.kubeconfig import read_access  # noqa: E402
 from aristobot.platform.kubernetes_store import (  # noqa: E402
@@ -62,6 +63,35 @@ async def test_applying_leaves_what_is_not_the_spec(place: Place, api: KubeApi) 
     found = api.get("Broker", "alice", "main")
     assert {key: found["metadata"][key] for key in marks} == marks
     assert found["status"] == {"phase": "Running"}
+
+
+async def test_a_file_s_labels_and_annotations_come_beside_those_of_others(
+    place: Place, api: KubeApi
+) -> None:
+    head = {"apiVersion": "trading.aristobot.io/v1alpha1", "kind": "Broker"}
+    spec = {"exchange": "binance", "environment": "simulator"}
+    last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+
+    def labelled(**metadata: object) -> Document:
+        return parse_document({**head, "metadata": {"name": "main", **metadata}, "spec": spec})
+
+    disabled = {"trading.aristobot.io/reconcile": "disabled"}
+    await place.store.apply("alice", labelled(annotations={**disabled, **last_applied}))
+    found = api.get("Broker", "alice", "main")["metadata"]
+    assert found["annotations"] == disabled
+    assert "labels" not in found
+    for labels, outcome in (
+        ({"team": "a"}, Applied.CONFIGURED),
+        ({"team": "a"}, Applied.UNCHANGED),
+        ({"a.b/c": "d"}, Applied.CONFIGURED),
+        (None, Applied.UNCHANGED),
+    ):
+        assert await place.store.apply("alice", labelled(labels=labels)) is outcome
+    found = api.get("Broker", "alice", "main")["metadata"]
+    assert found["labels"] == {"team": "a", "a.b/c": "d"}
+    assert found["annotations"] == disabled
+    with pytest.raises(Misconfigured, match=r"metadata\.labels\.team"):
+        labelled(labels={"team": 7})
 
 
 async def test_fields_that_the_cluster_does_not_know_are_not_dropped_in_silence(

@@ -184,7 +184,8 @@ def api_group(group: str, versions: Iterable[str]) -> Object:
 
 
 def _as_json_schema(schema: Any) -> Any:
-    """OpenAPI v3's `nullable` and `x-kubernetes-int-or-string` in words that jsonschema knows."""
+    """OpenAPI 3.0's `nullable` and exclusive bounds, and `x-kubernetes-int-or-string`, in words
+    that jsonschema knows."""
     if isinstance(schema, list):
         return [_as_json_schema(item) for item in schema]
     if not isinstance(schema, dict):
@@ -194,6 +195,12 @@ def _as_json_schema(schema: Any) -> Any:
         found["type"] = ["integer", "string"]
     if schema.get("nullable") is True and isinstance(found.get("type"), str):
         found["type"] = [found["type"], "null"]
+    for bound, exclusive in (
+        ("minimum", "exclusiveMinimum"),
+        ("maximum", "exclusiveMaximum"),
+    ):
+        if isinstance(schema.get(exclusive), bool) and found.pop(exclusive) and bound in found:
+            found[exclusive] = found.pop(bound)
     return found
 
 
