@@ -214,9 +214,43 @@ def embedded_postgres(
     run_postgres(data.absolute(), passwords, host=host, port=port)
 
 
+OperatorConfig = Annotated[
+    Path,
+    typer.Option(
+        help="The operator's settings, as the chart renders them.",
+        envvar="ARISTOBOT_OPERATOR_CONFIG",
+    ),
+]
+
+
+def operator(config: OperatorConfig = Path("/etc/aristobot/operator/operator.yaml")) -> None:
+    """Execute the resources of a Kubernetes cluster."""
+    from aristobot.platform.lifecycle import run_service
+    from aristobot_operator.server import serve
+    from aristobot_operator.settings import read_settings, service_settings
+
+    settings = read_settings(config)
+    run_service(
+        "operator",
+        lambda service, stop: serve(settings, service, stop),
+        read=lambda: service_settings(settings),
+    )
+
+
+def operator_release(
+    config: OperatorConfig = Path("/etc/aristobot/operator/operator.yaml"),
+) -> None:
+    """Take the operator's finalizers off, before it is uninstalled."""
+    from aristobot_operator.release import release
+    from aristobot_operator.settings import read_settings
+
+    for line in asyncio.run(release(read_settings(config))):
+        typer.echo(line)
+
+
 def register(app: typer.Typer) -> None:
     for command in (
         *(ingress, engine, runner, gateway, heartbeat, api, simulator, migrate),
-        *(embedded_nats, embedded_postgres),
+        *(embedded_nats, embedded_postgres, operator, operator_release),
     ):
         app.command(rich_help_panel=_PANEL)(command)

@@ -67,3 +67,9 @@ def gateway_workload(owner: str, broker: Broker) -> Workload:
             API_SECRET_VARIABLE: SecretKeyRef(secret, "apiSecret"),
         },
     )
+
+
+def runner_workload(owner: str, active_strategy: str) -> Workload:
+    """The one runner of an active strategy, where each has its own (on Kubernetes)."""
+    key = f"{owner}.{active_strategy}"
+    return Workload(name=f"runner-{key}", arguments=("runner", "--strategy", key))

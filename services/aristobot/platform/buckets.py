@@ -48,6 +48,21 @@ class Bucket:
         except _AWAY as error:
             raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
 
+    async def put(self, key: str, value: bytes) -> None:
+        try:
+            bucket = await self._bus.jetstream.key_value(self._name)
+            await bucket.put(key, value)
+        except _AWAY as error:
+            raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; one that isn't there is fine."""
+        try:
+            bucket = await self._bus.jetstream.key_value(self._name)
+            await bucket.delete(key)
+        except _AWAY as error:
+            raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
+
     async def make_equal(self, wanted: Mapping[str, bytes]) -> None:
         """Make the bucket hold exactly `wanted`; only what differs is written."""
         present = await self.read()

@@ -36,13 +36,20 @@ _CANCEL_SECONDS = 0.5
 Main = Callable[[ServiceSettings, asyncio.Event], Coroutine[None, None, None]]
 
 
-def run_service(name: str, main: Main, *, traced: bool = True) -> None:
+def run_service(
+    name: str,
+    main: Main,
+    *,
+    traced: bool = True,
+    read: Callable[[], ServiceSettings] = ServiceSettings.read,
+) -> None:
     """Run `main` until it ends or the process is told to stop; exits the process.
 
-    `traced` False: its spans go nowhere (the part that stores spans must not feed itself).
+    `traced` False: its spans go nowhere (the part that stores spans must not feed itself). `read`:
+    where the settings come from, if not from the environment alone.
     """
     try:
-        settings = ServiceSettings.read()
+        settings = read()
         configure_logging(name, level=settings.log_level)
         telemetry = setup_telemetry(
             name,

@@ -188,7 +188,7 @@ def configure_logging(
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("httpx", "httpcore", "uvicorn.error"):
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "kopf", "uvicorn.error"):
         # httpx logs every request's URL at INFO, and a signed URL holds a signature.
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(True)

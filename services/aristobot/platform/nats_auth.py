@@ -56,6 +56,26 @@ def create_trust(directory: Path) -> Trust:
     return Trust(**{name: _load(directory / f"{name}.nk", kind) for name, kind in _SEEDS.items()})
 
 
+def new_seeds() -> dict[str, str]:
+    """Fresh seeds of a trust, by name; they are secrets."""
+    return {name: _new_key(kind).seed.decode() for name, kind in _SEEDS.items()}
+
+
+def trust_of(seeds: Mapping[str, str]) -> Trust:
+    """The trust of seeds that are kept elsewhere. Raises `Misconfigured` naming a bad one."""
+    keys = {}
+    for name, kind in _SEEDS.items():
+        if name not in seeds:
+            raise Misconfigured(f"the NATS seed {name} is missing: restore it from a backup")
+        keys[name] = _key(seeds[name].strip().encode(), kind, f"the NATS seed {name}")
+    return Trust(**keys)
+
+
+def account_key(trust: Trust) -> str:
+    """The public key of the account that signs users: with another one all credentials are void."""
+    return _public(trust.account)
+
+
 def server_config(trust: Trust) -> str:
     """The lines of nats-server's configuration that make it trust this operator and its accounts.
 
@@ -218,18 +238,25 @@ def _load(path: Path, kind: int) -> nkeys.KeyPair:
         if not path.exists():
             write_private(path, _new_key(kind).seed.decode() + "\n")
         seed = path.read_bytes().strip()
+    except OSError as error:
+        raise Misconfigured(_damaged(str(path))) from error
+    return _key(seed, kind, str(path))
+
+
+def _key(seed: bytes, kind: int, where: str) -> nkeys.KeyPair:
+    try:
         _, raw = nkeys.decode_seed(seed)
         # decode_seed checks neither the checksum nor the kind; encoding it again checks both.
         is_whole = nkeys.encode_seed(raw, kind) == seed
-    except (nkeys.NkeysError, ValueError, IndexError, OSError) as error:
-        raise Misconfigured(_damaged(path)) from error
+    except (nkeys.NkeysError, ValueError, IndexError) as error:
+        raise Misconfigured(_damaged(where)) from error
     if not is_whole:
-        raise Misconfigured(_damaged(path))
+        raise Misconfigured(_damaged(where))
     return nkeys.from_seed(seed)
 
 
-def _damaged(path: Path) -> str:
+def _damaged(where: str) -> str:
     return (
-        f"{path} is not a readable NATS seed: restore it from a backup, or remove it and restart "
+        f"{where} is not a readable NATS seed: restore it from a backup, or remove it and restart "
         "the platform so that all parts get new credentials"
     )

@@ -1,0 +1,118 @@
+"""Writes the directory into the NATS buckets: only what differs, in an order that is safe.
+
+Brokers come before the tokens that lead to them, and tokens go before their brokers. Now and then
+the buckets are read back as a whole, so that nothing can stay wrong. A strategy that rests or is
+gone loses its durable consumer: resumed, it begins with what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from aristobot.contracts.streams import (
+    BROKERS_BUCKET,
+    CANDLES,
+    STRATEGIES_BUCKET,
+    TOKENS_BUCKET,
+    runner_consumer,
+)
+from aristobot.core.errors import Retryable
+from aristobot.platform.buckets import Bucket
+from aristobot.platform.bus import Bus
+from aristobot.platform.waiting import end_if_cancelled, wait_set
+from aristobot_operator.plans.directory import Directory
+
+logger = logging.getLogger(__name__)
+
+#: Changes that come close together are written together.
+_SETTLE_SECONDS = 0.05
+_READ_BACK_SECONDS = 60.0
+_RETRY_SECONDS = 1.0
+
+
+class DirectoryWriter:
+    """`wanted` says what should stand there; `changed` that it may be something else now."""
+
+    def __init__(self, bus: Bus, wanted: Callable[[], Directory]) -> None:
+        self._bus = bus
+        self._wanted = wanted
+        self._brokers = _Mirror(bus, BROKERS_BUCKET)
+        self._tokens = _Mirror(bus, TOKENS_BUCKET)
+        self._strategies = _Mirror(bus, STRATEGIES_BUCKET)
+        self._wake = asyncio.Event()
+        self._is_written = False
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the last attempt to write succeeded."""
+        return self._is_written
+
+    def changed(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write for ever; ends on cancellation."""
+        loop = asyncio.get_running_loop()
+        read_at = -_READ_BACK_SECONDS
+        while True:
+            self._wake.clear()
+            try:
+                if loop.time() - read_at >= _READ_BACK_SECONDS:
+                    await self._read_back()
+                    read_at = loop.time()
+                await self._write(self._wanted())
+                self._is_written = True
+            except Retryable as error:
+                self._is_written = False
+                read_at = -_READ_BACK_SECONDS
+                logger.warning("the directory can't be written", extra={"error": str(error)})
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            end_if_cancelled()
+            if await wait_set(self._wake, _READ_BACK_SECONDS):
+                await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def _read_back(self) -> None:
+        await self._bus.ensure_streams()
+        for mirror in (self._brokers, self._tokens, self._strategies):
+            await mirror.read()
+
+    async def _write(self, wanted: Directory) -> None:
+        await self._tokens.remove_others(wanted.tokens)
+        await self._brokers.put(wanted.brokers)
+        await self._tokens.put(wanted.tokens)
+        await self._brokers.remove_others(wanted.brokers)
+        changed = await self._strategies.put(wanted.strategies)
+        gone = await self._strategies.remove_others(wanted.strategies)
+        for key in sorted((changed & wanted.resting) | gone):
+            owner, _, name = key.partition(".")
+            await self._bus.delete_consumer(CANDLES, runner_consumer(owner, name))
+
+
+class _Mirror:
+    """What a bucket held when it was last read, with all that was written since."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self._bucket = Bucket(bus, name)
+        self._known: dict[str, bytes] = {}
+
+    async def read(self) -> None:
+        self._known = await self._bucket.read()
+
+    async def put(self, wanted: Mapping[str, bytes]) -> set[str]:
+        """Write what differs; the keys that did."""
+        changed = {key for key, value in wanted.items() if self._known.get(key) != value}
+        for key in sorted(changed):
+            await self._bucket.put(key, wanted[key])
+            self._known[key] = wanted[key]
+        return changed
+
+    async def remove_others(self, wanted: Mapping[str, bytes]) -> set[str]:
+        """Remove what isn't wanted; the keys of it."""
+        gone = self._known.keys() - wanted.keys()
+        for key in sorted(gone):
+            await self._bucket.delete(key)
+            del self._known[key]
+        return set(gone)

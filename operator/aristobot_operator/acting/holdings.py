@@ -1,0 +1,94 @@
+"""What strategies hold, as the engine's books say: for `status.position`, and to wind down.
+
+Asked for by broker every few seconds; a position that hasn't changed costs nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+from aristobot.contracts import trace_names as names
+from aristobot.contracts.messages import HoldingsQuery, HoldingsReply, strategy_holder
+from aristobot.contracts.resources import ActiveStrategy
+from aristobot.contracts.streams import BrokerKey, holdings_query_subject
+from aristobot.core.errors import Refused, Retryable
+from aristobot.platform.bus import Bus
+from aristobot.platform.query import ask
+from aristobot_operator.work_queue import Key
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 3.0
+_ASK_SECONDS = 5.0
+_PREFIX = strategy_holder("")
+
+_Positions = dict[tuple[str, str], Decimal]
+
+
+class Holdings:
+    """`brokers` tells whom to ask about; `changed` hears of strategies whose position did."""
+
+    def __init__(
+        self, brokers: Callable[[], Iterable[BrokerKey]], changed: Callable[[Key], None]
+    ) -> None:
+        self._brokers = brokers
+        self._changed = changed
+        self._bus: Bus | None = None
+        #: By broker: (holder, symbol) -> quantity.
+        self._known: dict[BrokerKey, _Positions] = {}
+
+    def position(self, owner: str, active: ActiveStrategy) -> str | None:
+        """For the status: "flat" or a quantity of the base asset; None when it isn't known."""
+        spec = active.spec
+        known = self._known.get(BrokerKey(owner, spec.broker_ref.name))
+        if known is None:
+            return None
+        quantity = known.get((strategy_holder(active.metadata.name), spec.symbol), Decimal(0))
+        return format(quantity.normalize(), "f") if quantity > 0 else "flat"
+
+    async def ask(self, key: BrokerKey, decisions: tuple[str, ...] = ()) -> HoldingsReply:
+        """What is held on a broker now. Raises `Retryable`."""
+        if self._bus is None:
+            raise Retryable("NATS is not connected yet")
+        try:
+            reply = await ask(
+                self._bus,
+                holdings_query_subject(key),
+                HoldingsQuery(decision_ids=decisions).encode(),
+                destination=names.ENGINE_HOLDINGS,
+                timeout_seconds=_TIMEOUT_SECONDS,
+            )
+        except Refused as refusal:
+            raise Retryable(f"the engine refuses: {refusal}") from refusal
+        if reply.holdings is None:
+            raise Retryable("the engine's answer can't be read")
+        self._take(key, reply.holdings)
+        return reply.holdings
+
+    async def run(self, bus: Bus) -> None:
+        """Ask for ever; ends on cancellation."""
+        self._bus = bus
+        while True:
+            wanted = set(self._brokers())
+            for key in self._known.keys() - wanted:
+                del self._known[key]
+            for key in sorted(wanted):
+                try:
+                    await self.ask(key)
+                except Retryable as error:
+                    logger.info("holdings not known", extra={"broker": str(key), "why": str(error)})
+            await asyncio.sleep(_ASK_SECONDS)
+
+    def _take(self, key: BrokerKey, reply: HoldingsReply) -> None:
+        before = self._known.get(key, {})
+        after = {(each.holder, each.symbol): each.quantity for each in reply.positions}
+        is_first = key not in self._known
+        self._known[key] = after
+        for holder, symbol in sorted(before.keys() | after.keys()):
+            differs = before.get((holder, symbol)) != after.get((holder, symbol))
+            if (differs or is_first) and holder.startswith(_PREFIX):
+                name = holder.removeprefix(_PREFIX)
+                self._changed(Key("ActiveStrategy", key.owner, name))

@@ -1,0 +1,93 @@
+"""Notices a watch that has fallen silent: what the API server has and the watch hasn't shown.
+
+Known of every watcher there is (nolar/kopf#585 and others): the connection stands, nothing comes,
+and all looks well. So every kind is listed now and then and compared with the cache. A difference
+that is still there a while later, while the watch showed nothing of that object, ends the process;
+the new one lists everything. Nothing that a user changed can go unseen for longer than the two
+together. In a quiet cluster nothing is missed, and nothing is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aristobot.contracts.kubernetes import MANAGED_BY_LABEL, OPERATOR
+from aristobot.core.errors import AristobotError
+from aristobot_operator import metrics
+from aristobot_operator.cache import WATCHED, Cache, Difference
+from aristobot_operator.kube import Kube
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 30.0
+AGAIN_SECONDS = 10.0
+_CHILDREN = ("Deployment", "Pod")
+
+
+class SilentWatch(AristobotError):
+    """A watch hasn't shown what is there."""
+
+
+def silent(first: list[Difference], second: list[Difference]) -> list[Difference]:
+    """Those of the first look that the watch has shown nothing about since.
+
+    What was being deleted or changed again between the two looks is no proof: it must have been
+    there (or gone) both times.
+    """
+    later = {each.key: each for each in second}
+    return [
+        each
+        for each in first
+        if each.key in later
+        and later[each.key].seen == each.seen
+        and (later[each.key].there is None) == (each.there is None)
+    ]
+
+
+class Canary:
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        namespaces: list[str],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._namespaces = namespaces
+
+    async def run(self) -> None:
+        """Look for ever. Raises `SilentWatch`; an API server that is away proves nothing."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                first = await self._differences()
+                if first:
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    unseen = silent(first, await self._differences())
+                    if unseen:
+                        raise SilentWatch(_sentence(unseen))
+            except SilentWatch:
+                raise
+            except AristobotError as error:
+                logger.warning("watches can't be compared", extra={"error": str(error)})
+                continue
+            metrics.WATCH_AGREED.set_to_current_time()
+
+    async def _differences(self) -> list[Difference]:
+        found: list[Difference] = []
+        for namespace in self._namespaces:
+            for kind in WATCHED:
+                labels = {MANAGED_BY_LABEL: OPERATOR} if kind in _CHILDREN else None
+                listed = await self._kube.list(kind, namespace, labels=labels)
+                found += self._cache.mismatches(kind, namespace, listed)
+        return found
+
+
+def _sentence(unseen: list[Difference]) -> str:
+    first = unseen[0]
+    others = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+    return (
+        f"the watch has not shown {first.key} at version {first.there or 'gone'}{others}: "
+        "beginning anew"
+    )

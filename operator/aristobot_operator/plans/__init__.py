@@ -1,0 +1,1 @@
+"""What the operator decides: pure functions of what was seen and the time."""

@@ -1,0 +1,66 @@
+"""What services are told by the NATS buckets: tokens, brokers and active strategies.
+
+One pure function from all that was seen to all that should stand there; `acting.directory` writes
+the differences. A broker that can't be run for now (no credentials) is told all the same: its
+webhooks must be recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord, TokenRecord
+from aristobot.contracts.resources import ActiveStrategy, Broker
+from aristobot.contracts.streams import BrokerKey
+from aristobot.contracts.workload import OWNER_WEBHOOK_SECRET, webhook_secret
+from aristobot_operator.cache import Cache, name_of
+from aristobot_operator.plans.seen import Problem, parsed, record_or_problem
+
+TOKEN_ENTRY = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """By bucket: key -> value. `resting`: active strategies whose candles need not be kept."""
+
+    brokers: dict[str, bytes] = field(default_factory=dict)
+    tokens: dict[str, bytes] = field(default_factory=dict)
+    strategies: dict[str, bytes] = field(default_factory=dict)
+    resting: frozenset[str] = frozenset()
+
+
+def wanted_directory(cache: Cache, owners: Sequence[str]) -> Directory:
+    """Everything that should stand in the buckets now."""
+    brokers: dict[str, bytes] = {}
+    tokens: dict[str, bytes] = {}
+    strategies: dict[str, bytes] = {}
+    resting: set[str] = set()
+    for owner in owners:
+        for found in cache.all("Broker", owner):
+            broker = parsed(found, Broker)
+            if isinstance(broker, Problem):
+                continue
+            brokers[str(BrokerKey(owner, name_of(found)))] = BrokerRecord.of(owner, broker).encode()
+            if token := _token(cache, owner, webhook_secret(name_of(found))):
+                tokens[token] = TokenRecord(owner=owner, broker=name_of(found)).encode()
+        if token := _token(cache, owner, OWNER_WEBHOOK_SECRET):
+            tokens.setdefault(token, TokenRecord(owner=owner).encode())
+        for found in cache.all("ActiveStrategy", owner):
+            active = parsed(found, ActiveStrategy)
+            if isinstance(active, Problem):
+                continue
+            record = record_or_problem(cache, found, active)
+            if isinstance(record, ActiveStrategyRecord):
+                key = f"{owner}.{name_of(found)}"
+                strategies[key] = record.encode()
+                if record.paused or not record.active:
+                    resting.add(key)
+    return Directory(brokers, tokens, strategies, frozenset(resting))
+
+
+def _token(cache: Cache, owner: str, secret: str) -> str | None:
+    """The token's SHA-256, which is both what the cache keeps and the bucket's key."""
+    found = cache.get("Secret", owner, secret)
+    digest: str | None = (found or {}).get("digests", {}).get(TOKEN_ENTRY)
+    return digest

@@ -1,0 +1,116 @@
+"""Typed views of what the cache holds: resources by their models, references followed.
+
+The API server's schema has checked an object before, but a CRD may be older than this code, and
+some rules only the models know; so reading one may end in a sentence instead of a resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aristobot.contracts.active_strategies import NotRunnable, record_of
+from aristobot.contracts.directory import ActiveStrategyRecord
+from aristobot.contracts.resources import (
+    ActiveStrategy,
+    Broker,
+    Document,
+    Strategy,
+    parse_document,
+)
+from aristobot.core.errors import Misconfigured
+from aristobot_operator.cache import Cache, is_deleting, name_of, namespace_of
+from aristobot_operator.kube import Object
+from aristobot_operator.reasons import Reason
+
+_Model = TypeVar("_Model", Broker, Strategy, ActiveStrategy)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something can't be used: `reason` for a condition, `text` a sentence."""
+
+    reason: str
+    text: str
+
+
+def parsed(found: Object, model: type[_Model]) -> _Model | Problem:
+    """The typed resource."""
+    metadata = {"name": name_of(found), "namespace": namespace_of(found)}
+    try:
+        document: Document = parse_document(
+            {
+                "apiVersion": found["apiVersion"],
+                "kind": model.__name__,
+                "metadata": metadata,
+                "spec": found.get("spec", {}),
+            }
+        )
+    except Misconfigured as error:
+        return Problem(Reason.INVALID, str(error))
+    assert isinstance(document, model)
+    return document
+
+
+def broker_of(cache: Cache, namespace: str, name: str) -> Broker | None:
+    """The Broker that is named, None when there is none that can be used."""
+    return _usable(cache, namespace, name, Broker)
+
+
+def strategy_of(cache: Cache, namespace: str, name: str) -> Strategy | None:
+    return _usable(cache, namespace, name, Strategy)
+
+
+def _usable(cache: Cache, namespace: str, name: str, model: type[_Model]) -> _Model | None:
+    found = cache.get(model.__name__, namespace, name)
+    if found is None:
+        return None
+    document = parsed(found, model)
+    return None if isinstance(document, Problem) else document
+
+
+def code_of(cache: Cache, namespace: str, strategy: Strategy) -> str | Problem:
+    """The strategy's Python code, from its spec or from the ConfigMap that it names."""
+    if strategy.spec.code is not None:
+        return strategy.spec.code
+    reference = strategy.spec.code_config_map_ref
+    assert reference is not None  # the model wants exactly one of the two
+    found = cache.get("ConfigMap", namespace, reference.name)
+    if found is None:
+        return Problem(
+            Reason.CONFIG_MAP_NOT_FOUND,
+            f"there is no ConfigMap {reference.name}: apply it, or name another in "
+            "spec.codeConfigMapRef",
+        )
+    code: str | None = (found.get("data") or {}).get(reference.key)
+    if not code:
+        return Problem(
+            Reason.NO_CODE,
+            f"ConfigMap {reference.name} has no entry {reference.key}: add it, or name another in "
+            "spec.codeConfigMapRef.key",
+        )
+    return code
+
+
+def record_or_problem(
+    cache: Cache, found: Object, active: ActiveStrategy
+) -> ActiveStrategyRecord | Problem:
+    """What services are told of an active strategy. One that is being deleted decides no more."""
+    namespace = namespace_of(found)
+    strategy = strategy_of(cache, namespace, active.spec.strategy_ref.name)
+    code = code_of(cache, namespace, strategy) if strategy is not None else None
+    if isinstance(code, Problem):
+        return code
+    try:
+        record = record_of(
+            namespace,
+            active,
+            uid=str(found["metadata"]["uid"]),
+            generation=int(found["metadata"]["generation"]),
+            strategy=strategy,
+            broker=broker_of(cache, namespace, active.spec.broker_ref.name),
+            code=code,
+        )
+    except NotRunnable as error:
+        return Problem(error.reason, str(error))
+    return record.model_copy(update={"active": False}) if is_deleting(found) else record
