@@ -136,7 +136,7 @@ _CANCELLING = {
     ("gateway", "cancel-after"): "the exchange has cancelled both, nothing of it is recorded",
     ("gateway", "ack-before"): "all is done, and the command comes again",
 }
-_QUICK = {("engine", "commit-within"), ("gateway", "give-up-after"), ("gateway", "cancel-after")}
+_QUICK = {("gateway", "give-up-after"), ("gateway", "cancel-after")}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -184,3 +184,47 @@ async def test_a_fenced_handler_ends_the_consumer_and_leaves_the_message(
 async def test_a_question_that_nobody_answers_is_retryable(bus: Bus, key: BrokerKey) -> None:
     with pytest.raises(Retryable, match="nobody serves"):
         await bus.request(f"gateway.query.{key}", b"")
+
+
+async def test_of_those_in_a_queue_one_is_asked_and_none_that_has_ended(
+    nats_url: str, bus: Bus, key: BrokerKey
+) -> None:
+    asked: list[str] = []
+
+    async def serve(name: str) -> None:
+        async def respond(_: str, data: bytes, __: Mapping[str, str]) -> bytes:
+            asked.append(name)
+            return data
+
+        other = await Bus.connect(nats_url, name=name, timeout_seconds=20)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await other.serve_all("engine.query.*.*", respond, tasks, queue="engine")
+                await other.client.flush(timeout=2)
+                serving.release()
+        finally:
+            # Its connection lives on a while, as that of a process that is being drained.
+            await ended.wait()
+            await other.close()
+
+    async def ask(times: int) -> None:
+        for number in range(times):
+            question = b"%d" % number
+            assert await bus.request(f"engine.query.{key}", question) == question
+
+    serving, ended = asyncio.Semaphore(0), asyncio.Event()
+    first, second = (asyncio.create_task(serve(name)) for name in ("first", "second"))
+    try:
+        await serving.acquire()
+        await serving.acquire()
+        await ask(20)
+        assert len(asked) == 20
+        first.cancel()
+        await asyncio.sleep(0.1)
+        asked.clear()
+        await ask(20)
+        assert asked == ["second"] * 20
+    finally:
+        ended.set()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
