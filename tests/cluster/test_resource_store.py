@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -24,23 +25,46 @@ from tests.support.resource_stores import (  # noqa: E402
 pytestmark = pytest.mark.skipif(CONFIG is None, reason=f"KUBECONFIG is not at {CONTEXT}")
 
 
+KINDS = ("ActiveStrategy", "Broker", "Strategy")
+SECRET = "keys"
+
+
 @pytest.fixture
 async def api() -> AsyncIterator[kube_api.KubeApi]:
     async with kube_api.connect(read_access(CONTEXT, os.environ)) as api:
         yield api
 
 
-@pytest.fixture
-async def place(api: kube_api.KubeApi) -> AsyncIterator[Place]:
-    """Two new namespaces; they are asked to go and not waited for, which takes seconds each."""
+@pytest.fixture(scope="module")
+def owners() -> Iterator[list[str]]:
+    """Two new namespaces; they are asked to go and not waited for, which takes seconds."""
     suffix = secrets.token_hex(4)
-    owners = [f"store-test-{suffix}-{number}" for number in (1, 2)]
+    names = [f"store-test-{suffix}-{number}" for number in (1, 2)]
+
+    async def change(*, create: bool) -> None:
+        async with kube_api.connect(read_access(CONTEXT, os.environ)) as api:
+            for name in names:
+                if create:
+                    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+                    await api.create("/api/v1/namespaces", body)
+                else:
+                    await api.delete(f"/api/v1/namespaces/{name}")
+
+    asyncio.run(change(create=True))
+    yield names
+    asyncio.run(change(create=False))
+
+
+@pytest.fixture
+async def place(api: kube_api.KubeApi, owners: list[str]) -> AsyncIterator[Place]:
+    """Both owners have nothing of what the checks make."""
+    store = KubernetesResourceStore(api)
+    yield Place(store, *owners)
     for owner in owners:
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": owner}}
-        await api.create("/api/v1/namespaces", body)
-    yield Place(KubernetesResourceStore(api), *owners)
-    for owner in owners:
-        await api.delete(f"/api/v1/namespaces/{owner}")
+        for kind in KINDS:
+            for left in await store.list(owner, kind):
+                await store.delete(owner, kind, left.name)
+        await store.delete(owner, "Secret", SECRET)
 
 
 class TestCluster(ResourceStoreConformance, RulesConformance):

@@ -110,7 +110,7 @@ class KubeApi:
             if _is_about_certificates(error):
                 raise Misconfigured(f"{where} can't be trusted: {error}") from error
             raise Retryable(
-                f"{where} doesn't answer: {error or type(error).__name__}; is the cluster up, and "
+                f"{where} doesn't answer: {str(error) or type(error).__name__}; is the cluster up, and "
                 f"is {self._access.context} the context that you mean?"
             ) from error
         except (TimeoutError, httpx2.TransportError) as error:
@@ -118,6 +118,12 @@ class KubeApi:
             raise Retryable(
                 f"{where} gave no whole answer: {str(error) or type(error).__name__}"
                 + ("" if method == "GET" else unknown)
+            ) from error
+        except (OSError, LookupError, TypeError, ValueError) as error:
+            # lightkube runs the kubeconfig's login plugin and reads a token from what it prints.
+            raise Misconfigured(
+                f"context {self._access.context}: its login plugin gave no token "
+                f"({type(error).__name__}: {error})"
             ) from error
         return self._read(answer)
 

@@ -10,6 +10,7 @@ not here: the connection itself (`kube_api`).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ _UNSUPPORTED = {
     "users": ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider"),
     "clusters": ("tls-server-name",),
 }
+_EXEC_INFO = "KUBERNETES_EXEC_INFO"
+_EXEC_V1 = "client.authentication.k8s.io/v1"
+_EXEC_V1BETA1 = "client.authentication.k8s.io/v1beta1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,8 @@ def _access(content: Mapping[str, Any], wanted: str | None) -> ClusterAccess:
                     f"context {name}: `{key}` is not supported by aristobot; use kubectl, or a "
                     "context without it"
                 )
+    if user.get("exec"):
+        user = {**user, "exec": _plugin(user["exec"])}
     try:
         config = SingleConfig(
             context_name=name,
@@ -182,6 +188,23 @@ def _access(content: Mapping[str, Any], wanted: str | None) -> ClusterAccess:
         proxy=cluster.get("proxy-url"),
         config=config,
     )
+
+
+def _plugin(given: Mapping[str, Any]) -> dict[str, Any]:
+    """An exec plugin as lightkube can run it.
+
+    lightkube refuses the protocol's v1, which for a token is what v1beta1 is, and tells the plugin
+    nothing of KUBERNETES_EXEC_INFO, without which a plugin of v1 may refuse to work.
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/#input-and-output-formats
+    """
+    version = given.get("apiVersion")
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    told = {"name": _EXEC_INFO, "value": json.dumps(info)}
+    return {
+        **given,
+        "apiVersion": _EXEC_V1BETA1 if version == _EXEC_V1 else version,
+        "env": [*(given.get("env") or ()), told],
+    }
 
 
 def _entry(section: Mapping[str, dict[str, Any]], name: str | None, missing: str) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ pytest.register_assert_rewrite("tests.support.resource_stores")
 
 from aristobot.contracts.resources import Document, parse_document  # noqa: E402
 from aristobot.core.errors import Misconfigured, Retryable  # noqa: E402
+from aristobot.platform import kube_api  # noqa: E402
 from aristobot.platform.kubeconfig import read_access  # noqa: E402
 from aristobot.platform.kubernetes_store import (  # noqa: E402
     KubernetesResourceStore,
@@ -205,3 +209,73 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     async with open_kubernetes_store(read_access(None, {"KUBECONFIG": str(file)})) as store:
         with pytest.raises(Retryable, match=r"doesn't answer: .*; is the cluster up"):
             await store.list("alice", "Broker")
+
+
+async def test_a_server_that_does_not_answer_leaves_the_change_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_api, "_TIMEOUT_SECONDS", 0.2)
+    async with KubeApi(namespaces=("alice",)) as api:
+        config = api.config
+    server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{port}"
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(config))
+    try:
+        async with open_kubernetes_store(read_access(None, {"KUBECONFIG": str(file)})) as store:
+            with pytest.raises(Retryable, match=r"gave no whole answer: \w+$"):
+                await store.list("alice", "Broker")
+            with pytest.raises(Retryable, match="whether the change was made is not known"):
+                await store.delete("alice", "Broker", "main")
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+async def test_a_login_plugin_is_asked_for_a_token(
+    api: KubeApi, tmp_path: Path, version: str
+) -> None:
+    plugin = tmp_path / "login"
+    asked = tmp_path / "asked"
+    answer = json.dumps({"status": {"token": "abc"}})
+    plugin.write_text(f"#!/bin/sh\nprintenv KUBERNETES_EXEC_INFO > {asked}\necho '{answer}'\n")
+    plugin.chmod(0o755)
+    async with _with_plugin(api, tmp_path, "./login", version) as store:
+        assert await store.list("alice", "Broker") == []
+    told = json.loads(asked.read_text())
+    assert told["apiVersion"] == f"client.authentication.k8s.io/{version}"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (None, "login plugin gave no token"),
+        ("exit 3", "returned 3"),
+        ("echo nonsense", "login plugin gave no token"),
+        ('echo \'{"status": {"clientCertificateData": "x"}}\'', "login plugin gave no token"),
+    ],
+    ids=["missing", "failing", "no-json", "certificate"],
+)
+async def test_a_login_plugin_that_does_not_help_is_named(
+    api: KubeApi, tmp_path: Path, script: str | None, said: str
+) -> None:
+    if script is not None:
+        (tmp_path / "login").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "login").chmod(0o755)
+    async with _with_plugin(api, tmp_path, "./login", "v1") as store:
+        with pytest.raises(Misconfigured, match=f"^context aristobot-double: .*{said}"):
+            await store.list("alice", "Broker")
+
+
+@asynccontextmanager
+async def _with_plugin(
+    api: KubeApi, folder: Path, command: str, version: str
+) -> AsyncIterator[KubernetesResourceStore]:
+    config = api.config
+    plugin = {"apiVersion": f"client.authentication.k8s.io/{version}", "command": command}
+    config["users"][0]["user"] = {"exec": plugin}
+    file = folder / "kubeconfig"
+    file.write_text(json.dumps(config))
+    async with open_kubernetes_store(read_access(None, {"KUBECONFIG": str(file)})) as store:
+        yield store
