@@ -1,6 +1,6 @@
 """Every word that stands in a condition or an Event, once: what tools may match on.
 
-`docs/kubernetes.md` lists them for users; a test compares. The texts beside them are for people and
+`docs/resources.md` lists them for users; a test compares. The texts beside them are for people and
 may change. Reasons of the runner (a strategy's own trouble) are passed on as they are.
 """
 
@@ -31,7 +31,7 @@ class Reason(StrEnum):
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     NO_TIMEFRAME = "NoTimeframe"
     NO_CODE = "NoCode"
-    BAD_CODE = "BadCode"
+    CODE_TOO_LONG = "CodeTooLong"
     DUPLICATE_NUMBER = "DuplicateNumber"
     # CredentialsResolved
     CREDENTIALS_FOUND = "CredentialsFound"
@@ -75,7 +75,4 @@ class EventReason(StrEnum):
     READY = "Ready"
     NOT_READY = "NotReady"
     DRIFT_REPAIRED = "DriftRepaired"
-    NAME_TAKEN = "NameTaken"
-    WINDING_DOWN = "WindingDown"
     WOUND_DOWN = "WoundDown"
-    RECONCILE_FAILED = "ReconcileFailed"

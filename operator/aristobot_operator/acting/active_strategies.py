@@ -90,6 +90,8 @@ class ActiveStrategies:
             return None
         if plan.record is not None:
             await self._runner(found, plan.record, 0)
+        else:
+            await self._rest(found)
         result = await self.wind_down.step(found, plan.active)
         if result.is_done:
             await self.events.write(found, "Normal", EventReason.WOUND_DOWN, result.text)
