@@ -109,9 +109,10 @@ class KubeApi:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if _is_about_certificates(error):
                 raise Misconfigured(f"{where} can't be trusted: {error}") from error
+            why = str(error) or type(error).__name__
             raise Retryable(
-                f"{where} doesn't answer: {str(error) or type(error).__name__}; is the cluster up, and "
-                f"is {self._access.context} the context that you mean?"
+                f"{where} doesn't answer: {why}; is the cluster up, and is "
+                f"{self._access.context} the context that you mean?"
             ) from error
         except (TimeoutError, httpx2.TransportError) as error:
             unknown = "; whether the change was made is not known: look with `aristobot --kube get`"
