@@ -204,7 +204,8 @@ class Operator:
             )
             self._wind_down.use(bus)
             try:
-                await patiently("streams", bus.ensure_streams)
+                replicas = self._settings.nats_replicas
+                await patiently("streams", lambda: bus.ensure_streams(replicas=replicas))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._directory.run(), name="directory")
                     tasks.create_task(self._runners.run(bus), name="runners")

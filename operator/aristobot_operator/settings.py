@@ -52,7 +52,8 @@ class PodSettings(_Model):
 class OperatorSettings(_Model):
     """`release`: the prefix of the chart's objects. `owners`: namespaces whose resources count.
 
-    `simulator_url` None: there is no simulator. `markets`: those that heartbeats follow.
+    `nats_replicas`: on how many of its servers NATS keeps each stream. `simulator_url` None: there
+    is no simulator. `markets`: those that heartbeats follow.
     """
 
     release: str
@@ -62,6 +63,7 @@ class OperatorSettings(_Model):
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: list[dict[str, str]] = Field(default_factory=list)
     nats_url: str
+    nats_replicas: int = Field(default=1, ge=1, le=5)
     otlp_endpoint: str | None = None
     database_secret: SecretKey
     embedded_postgres: EmbeddedPostgres | None = None

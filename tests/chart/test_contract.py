@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 from typer.testing import CliRunner
 
 from aristobot.cli.app import app
@@ -16,6 +18,7 @@ from aristobot.contracts.markets import market_id, parse_market
 from aristobot.contracts.resources import Environment, Exchange
 from aristobot.ingress.sources import parse_networks
 from aristobot.platform.settings import ServiceSettings
+from aristobot_operator.settings import CONFIG_VARIABLE, read_settings
 from tests.chart.rendering import CHART, NAMESPACE, VALUE_SETS, Object, find, pod, pods, render
 from tests.harness.pod_security import containers_of
 
@@ -45,8 +48,6 @@ def _commands() -> list[str]:
 
 @pytest.mark.parametrize("arguments", _commands())
 def test_every_pod_runs_a_command_that_there_is_with_options_that_it_has(arguments: str) -> None:
-    if arguments in {"operator", "operator-release"}:
-        pytest.skip("comes with the operator")
     result = CliRunner().invoke(app, [*shlex.split(arguments), "--help"])
     assert result.exit_code == 0, result.output
 
@@ -184,6 +185,23 @@ def test_the_values_schema_knows_every_market_that_the_product_knows() -> None:
 def _settings_text(name: str) -> str:
     (item,) = (o for o in render(name) if o["kind"] == "ConfigMap")
     return str(item["data"]["operator.yaml"])
+
+
+@every_set
+def test_the_operator_can_read_its_settings(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "operator.yaml"
+    file.write_text(_settings_text(name), encoding="utf-8")
+    settings = read_settings(file)
+    assert settings.owners == VALUE_SETS[name].get("owners", [NAMESPACE])
+    assert settings.nats_replicas == (3 if name == "production" else 1)
+    # Nothing that it could be told is left to a default of its own.
+    assert set(yaml.safe_load(_settings_text(name))) == {
+        to_camel(field) for field in type(settings).model_fields
+    }
+    (container,) = pod(name, "operator").spec["containers"]
+    path = _environment(container)[CONFIG_VARIABLE]
+    (mount,) = (m for m in container["volumeMounts"] if m["name"] == "config")
+    assert path == f"{mount['mountPath']}/operator.yaml"
 
 
 def test_the_operator_is_told_where_everything_is() -> None:

@@ -107,7 +107,7 @@ def test_what_stays_is_probed(name: str) -> None:
 @every_set
 def test_readiness_asks_whether_it_works_and_liveness_only_whether_it_lives(name: str) -> None:
     for each in pods(render(name)):
-        if each.component in {*RUN_ONCE, "nats", "postgres", "simulator"}:
+        if each.component in {*RUN_ONCE, "nats", "postgres"}:
             continue
         (container,) = each.spec["containers"]
         assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"

@@ -10,6 +10,9 @@ What the schema can't say: values that don't go together. One sentence each, whi
 {{- if .Values.nats.url -}}
 {{- $problems = append $problems "embedded.enabled brings its own NATS: leave nats.url empty, or set embedded.enabled=false." -}}
 {{- end -}}
+{{- if gt (int .Values.nats.replicas) 1 -}}
+{{- $problems = append $problems "embedded.enabled brings a single NATS server: leave nats.replicas at 1." -}}
+{{- end -}}
 {{- if or .Values.database.existingSecret .Values.cloudnativepg.enabled -}}
 {{- $problems = append $problems "embedded.enabled brings its own PostgreSQL: leave database.existingSecret and cloudnativepg.enabled out, or set embedded.enabled=false." -}}
 {{- end -}}

@@ -7,6 +7,7 @@ image: {{ include "aristobot.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 imagePullSecrets: {{ toJson .Values.image.pullSecrets }}
 natsUrl: {{ include "aristobot.natsUrl" . | quote }}
+natsReplicas: {{ .Values.nats.replicas }}
 otlpEndpoint: {{ include "aristobot.otlpEndpoint" . | quote }}
 databaseSecret: {{ include "aristobot.databaseSecret" . }}
 embeddedPostgres: {{ if .Values.embedded.enabled }}{host: {{ include "aristobot.host" (list . "postgres") }}}{{ else }}null{{ end }}
