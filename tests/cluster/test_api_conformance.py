@@ -1,7 +1,8 @@
 """The checks that the API double passes, on the API server of the test cluster.
 
-They show that what tests of the operator rely on is what Kubernetes does. Everything happens in one
-namespace that is made for it and taken away again.
+They show that what tests of the operator rely on is what Kubernetes does. Everything happens in
+one namespace that is made for it and taken away again. Our CustomResourceDefinitions have to be
+there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import yaml
 
 pytest.register_assert_rewrite("tests.support.kube_api.conformance")
 
-from tests.support.kube_api.conformance import ApiClient, ApiConformance, connected  # noqa: E402
+from tests.support.kube_api.conformance import (  # noqa: E402
+    BROKERS,
+    MERGE,
+    ApiClient,
+    ApiConformance,
+    connected,
+)
 
 NAMESPACE = "double-test"
 CONTEXT = "aristobot-test"
@@ -52,6 +59,11 @@ def namespace() -> Iterator[str]:
 
     async def end() -> None:
         async with connected(CONFIG, NAMESPACE) as client:
+            # What a failed check left with a finalizer would keep the namespace for ever.
+            for left in (await client.did("GET", client.path(BROKERS)))["items"]:
+                if left["metadata"].get("finalizers"):
+                    name = client.path(BROKERS, left["metadata"]["name"])
+                    await client.did("PATCH", name, {"metadata": {"finalizers": None}}, MERGE)
             await client.did("DELETE", path)
             for _ in range(600):
                 if (await client.ask("GET", path))[0] == 404:

@@ -260,6 +260,172 @@ class ApiConformance:
         found = await server.did("PATCH", path, [{**test, "value": version(made)}, change], JSON)
         assert found["data"] == {"a": "2"}
 
+    # Types, defaults, names
+
+    async def test_a_value_of_another_type_is_refused(self, server: ApiClient) -> None:
+        numbers = config_map("typed", {"a": 1})
+        status, _ = await server.ask("POST", server.path(CONFIG_MAPS), numbers)
+        assert status == 400
+        status, why = await server.apply(CONFIG_MAPS, numbers, "one")
+        assert status == 500
+        assert ".data.a: expected string" in why["message"]
+        status, _ = await server.ask("POST", server.path(BROKERS), broker("typed", tradingMode=1))
+        assert status == 422
+
+    async def test_an_undeclared_field_is_dropped_but_not_applied(self, server: ApiClient) -> None:
+        wrong = deployment("undeclared")
+        wrong["spec"]["template"]["spec"]["whatever"] = 1
+        status, why = await server.apply(DEPLOYMENTS, wrong, "one")
+        assert status == 500
+        assert ".spec.template.spec.whatever: field not declared in schema" in why["message"]
+        made = await server.did("POST", server.path(DEPLOYMENTS), wrong)
+        assert "whatever" not in made["spec"]["template"]["spec"]
+        made = await server.did("POST", server.path(BROKERS), broker("undeclared", whatever=1))
+        assert "whatever" not in made["spec"]
+
+    async def test_a_custom_kind_gets_its_defaults(self, server: ApiClient) -> None:
+        made = await server.did("POST", server.path(BROKERS), broker("bare", tradingMode=None))
+        assert made["spec"]["tradingMode"] == "off"
+        assert made["spec"]["webhook"]["maxSignalAgeSeconds"] == 300
+        status, why = await server.ask("POST", server.path(BROKERS), broker("no", tradingMode="x"))
+        assert (status, why["reason"]) == (422, "Invalid")
+        assert "spec.tradingMode" in why["message"]
+
+    async def test_a_deployment_gets_its_defaults(self, server: ApiClient) -> None:
+        wanted = deployment("filled", A="1")
+        pod = wanted["spec"]["template"]["spec"]
+        pod["volumes"] = [{"name": "v", "secret": {"secretName": "s"}}]
+        (container,) = pod["containers"]
+        container["ports"] = [{"name": "admin", "containerPort": 9090}]
+        container["livenessProbe"] = {"httpGet": {"path": "/healthz", "port": "admin"}}
+        container["volumeMounts"] = [{"name": "v", "mountPath": "/v", "readOnly": True}]
+        container["env"].append(
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+        )
+        status, made = await server.apply(DEPLOYMENTS, wanted, "one")
+        assert status == 201
+        assert made["spec"] == {
+            "progressDeadlineSeconds": 600,
+            "replicas": 0,
+            "revisionHistoryLimit": 10,
+            "selector": {"matchLabels": {"app": "filled"}},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
+            },
+            "template": {
+                "metadata": {"labels": {"app": "filled"}},
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": "example.invalid/nothing",
+                            "imagePullPolicy": "Always",
+                            "env": [
+                                {"name": "A", "value": "1"},
+                                {
+                                    "name": "POD",
+                                    "valueFrom": {
+                                        "fieldRef": {
+                                            "apiVersion": "v1",
+                                            "fieldPath": "metadata.name",
+                                        }
+                                    },
+                                },
+                            ],
+                            "livenessProbe": {
+                                "failureThreshold": 3,
+                                "httpGet": {"path": "/healthz", "port": "admin", "scheme": "HTTP"},
+                                "periodSeconds": 10,
+                                "successThreshold": 1,
+                                "timeoutSeconds": 1,
+                            },
+                            "ports": [{"containerPort": 9090, "name": "admin", "protocol": "TCP"}],
+                            "resources": {},
+                            "terminationMessagePath": "/dev/termination-log",
+                            "terminationMessagePolicy": "File",
+                            "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}],
+                        }
+                    ],
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30,
+                    "volumes": [{"name": "v", "secret": {"defaultMode": 420, "secretName": "s"}}],
+                },
+            },
+        }
+
+    @pytest.mark.parametrize(
+        ("field", "change"),
+        [
+            ("selector", {"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
+            ("containers", {"spec": {"template": {"spec": {"containers": []}}}}),
+            ("name", {"spec": {"template": {"spec": {"containers": [{"image": "a"}]}}}}),
+        ],
+    )
+    async def test_a_deployment_that_cannot_be_is_invalid(
+        self, server: ApiClient, field: str, change: Object
+    ) -> None:
+        made = deployment(f"invalid-{field}")
+        await server.apply(DEPLOYMENTS, made, "one")
+        path = server.path(DEPLOYMENTS, f"invalid-{field}")
+        status, why = await server.ask("PATCH", path, change, MERGE)
+        assert (status, why["reason"]) == (422, "Invalid")
+        assert field in why["message"]
+
+    async def test_a_leases_times_have_microseconds(self, server: ApiClient) -> None:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "timed"},
+            "spec": {"renewTime": "2026-01-01T00:00:00Z"},
+        }
+        status, _ = await server.ask("POST", server.path(LEASES), lease)
+        assert status == 400
+        lease["spec"] = {"renewTime": "2026-01-01T00:00:00.000000Z"}
+        # A PUT makes a Lease that is not there.
+        status, _ = await server.ask("PUT", server.path(LEASES, "timed"), lease)
+        assert status == 201
+
+    @pytest.mark.parametrize(
+        "without", ["action", "eventTime", "reason", "regarding", "reportingController", "type"]
+    )
+    async def test_an_event_is_told_in_full(self, server: ApiClient, without: str) -> None:
+        event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": "told-"},
+            "action": "Look",
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "note": "It is so.",
+            "reason": "Seen",
+            "regarding": {"kind": "ConfigMap", "name": "a", "namespace": server.namespace},
+            "reportingController": "trading.aristobot.io/operator",
+            "reportingInstance": "operator-0",
+            "type": "Normal",
+        }
+        path = server.path("events.k8s.io/v1/events")
+        made = await server.did("POST", path, event)
+        again = {**made, "note": "It is not so."}
+        status, _ = await server.ask("PUT", f"{path}/{made['metadata']['name']}", again)
+        assert status == 422
+        del event[without]
+        status, why = await server.ask("POST", path, event)
+        assert (status, why["reason"]) == (422, "Invalid")
+
+    async def test_a_dry_run_writes_nothing(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        assert await server.did("POST", path, config_map("dry"), dryRun="All")
+        status, _ = await server.ask("GET", server.path(CONFIG_MAPS, "dry"))
+        assert status == 404
+
+    async def test_a_namespace_has_to_be_there(self, server: ApiClient) -> None:
+        path = "/api/v1/namespaces/nowhere-at-all/configmaps"
+        status, why = await server.ask("POST", path, config_map("lost"))
+        assert (status, why["details"]["kind"]) == (404, "namespaces")
+
     # Secrets
 
     async def test_a_secrets_plain_entries_are_encoded(self, server: ApiClient) -> None:
@@ -274,6 +440,32 @@ class ApiConformance:
         assert made["data"] == {"a": "MQ==", "b": "Mg=="}
         assert "stringData" not in made
         assert made["type"] == "Opaque"
+
+    async def test_what_is_applied_as_plain_entries_stays_when_dropped(
+        self, server: ApiClient
+    ) -> None:
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "kept"},
+            "stringData": {"a": "1", "b": "2"},
+        }
+        _, made = await server.apply(SECRETS, secret, "one")
+        _, again = await server.apply(SECRETS, secret, "one")
+        assert version(again) == version(made)
+        _, found = await server.apply(SECRETS, {**secret, "stringData": {"a": "1"}}, "one")
+        assert found["data"] == {"a": "MQ==", "b": "Mg=="}
+        encoded = {key: value for key, value in secret.items() if key != "stringData"}
+        await server.apply(SECRETS, {**encoded, "data": {"a": "MQ==", "b": "Mg=="}}, "one")
+        _, found = await server.apply(SECRETS, {**encoded, "data": {"a": "MQ=="}}, "one")
+        assert found["data"] == {"a": "MQ=="}
+
+    async def test_a_secrets_type_does_not_change(self, server: ApiClient) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "fixed"}}
+        await server.did("POST", server.path(SECRETS), secret)
+        path = server.path(SECRETS, "fixed")
+        status, _ = await server.ask("PATCH", path, {"type": "aristobot.io/other"}, MERGE)
+        assert status == 422
 
     # Status and generation
 
@@ -322,6 +514,16 @@ class ApiConformance:
         await server.did("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
         status, _ = await server.ask("GET", path)
         assert status == 404
+
+    async def test_a_deletion_can_be_of_one_version_only(self, server: ApiClient) -> None:
+        made = await server.did("POST", server.path(CONFIG_MAPS), config_map("precise"))
+        path = server.path(CONFIG_MAPS, "precise")
+        for wrong in ({"resourceVersion": "1"}, {"uid": "another"}):
+            status, why = await server.ask("DELETE", path, {"preconditions": wrong})
+            assert (status, why["reason"]) == (409, "Conflict")
+        right = {name: made["metadata"][name] for name in ("resourceVersion", "uid")}
+        done = await server.did("DELETE", path, {"preconditions": right})
+        assert (done["kind"], done["status"]) == ("Status", "Success")
 
     async def test_what_is_owned_goes_with_its_owner(self, server: ApiClient) -> None:
         owner = await server.did("POST", server.path(BROKERS), broker("owner"))
@@ -422,6 +624,35 @@ class ApiConformance:
         _, found = await server.apply(BROKERS, broker("told"), "one")
         assert [c["type"] for c in found["status"]["conditions"]] == ["Ready"]
 
+    async def test_managers_share_a_list_of_conditions(self, server: ApiClient) -> None:
+        await server.apply(BROKERS, broker("conditions"), "one")
+
+        async def tell(manager: str, **conditions: str) -> tuple[int, Object]:
+            status = {
+                "conditions": [
+                    {
+                        "type": name,
+                        "status": value,
+                        "reason": "Because",
+                        "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    }
+                    for name, value in conditions.items()
+                ]
+            }
+            told = {**broker("conditions"), "status": status}
+            del told["spec"]
+            return await server.apply(BROKERS, told, manager, status=True)
+
+        await tell("one", Ready="True")
+        _, found = await tell("two", Paused="False")
+        assert [c["type"] for c in found["status"]["conditions"]] == ["Ready", "Paused"]
+        status, why = await tell("two", Ready="False")
+        assert status == 409
+        assert '.status.conditions[type="Ready"].status' in why["message"]
+        _, found = await tell("two")
+        assert [c["type"] for c in found["status"]["conditions"]] == ["Ready"]
+
     # Lists and watches
 
     async def test_lists_are_selected(self, server: ApiClient) -> None:
@@ -441,6 +672,14 @@ class ApiConformance:
         assert [item["metadata"]["name"] for item in one["items"]] == ["sel-b"]
         status, _ = await server.ask("GET", server.path(CONFIG_MAPS), fieldSelector="data.a=1")
         assert status == 400
+        status, _ = await server.ask("GET", server.path(CONFIG_MAPS), labelSelector="a===b")
+        assert status == 400
+
+    async def test_a_version_to_come_is_not_listed(self, server: ApiClient) -> None:
+        path = server.path(CONFIG_MAPS)
+        later = str(int(version(await server.did("GET", path))) + 1_000_000)
+        status, why = await server.ask("GET", path, resourceVersion=later)
+        assert (status, why["reason"]) == (504, "Timeout")
 
     async def test_a_watch_goes_on_from_a_list(self, server: ApiClient) -> None:
         path = server.path(CONFIG_MAPS)

@@ -61,4 +61,6 @@ class DeploymentController:
                 {"type": t, "status": s, "reason": r, "message": ""} for t, s, r in conditions
             ],
         }
+        revision = {"metadata": {"annotations": {"deployment.kubernetes.io/revision": "1"}}}
+        store.merge_patch(kind, namespace, name, revision, Write(_CONTROLLER.manager))
         return store.merge_patch(kind, namespace, name, {"status": status}, _CONTROLLER)

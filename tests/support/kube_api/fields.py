@@ -54,15 +54,28 @@ class Owner(NamedTuple):
     operation: str  # Apply or Update
     subresource: str = ""
 
+    def __str__(self) -> str:
+        part = f' with subresource "{self.subresource}"' if self.subresource else ""
+        return f'"{self.manager}"{part}'
+
 
 Owners = Mapping[Owner, Fields]
 
 
 @dataclass(frozen=True)
 class Conflict(Exception):
-    """Fields that others own with another value: pairs of (manager, path as shown)."""
+    """Fields that others own with another value: pairs of (owner, path), as they are shown."""
 
     fields: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        if len(self.fields) == 1:
+            return "1 conflict: conflict with {}: {}".format(*self.fields[0])
+        by: dict[str, list[str]] = {}
+        for owner, path in self.fields:
+            by.setdefault(owner, []).append(path)
+        told = [f"conflicts with {owner}:\n- " + "\n- ".join(by[owner]) for owner in by]
+        return f"{len(self.fields)} conflicts: " + "\n".join(told)
 
 
 def fields_of(obj: Object, shape: Shape) -> Fields:
@@ -83,7 +96,7 @@ def apply(
         if _value(live, path, shape) != _value(config, path, shape)
     }
     if in_the_way and not force:
-        found = sorted((owner.manager, shown(path)) for path, owner in in_the_way.items())
+        found = sorted((str(owner), shown(path)) for path, owner in in_the_way.items())
         raise Conflict(tuple(found))
     others = {owner: held - in_the_way.keys() for owner, held in others.items()}
     merged = _merge(live, config, shape)

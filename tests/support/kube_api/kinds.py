@@ -90,15 +90,19 @@ class Kind:
     def decode(self, obj: Object, *, code: int) -> None:
         """Read it as this kind, in place: what is not declared falls away.
 
-        Raises Failure (`code`) for values of another type; a custom kind's are left to `admit`.
+        Raises Failure (`code`) for values of another type, but not in a custom kind's own fields.
         """
-        given = (obj.get("apiVersion", self.api_version), obj.get("kind", self.kind))
+        # A built-in kind's decoder knows what it expects, so there they can be left out.
+        expected = ("", "") if self.schema is not None else (self.api_version, self.kind)
+        given = (obj.get("apiVersion", expected[0]), obj.get("kind", expected[1]))
         if given != (self.api_version, self.kind):
-            raise Failure(400, f"{given[1]} of {given[0]} cannot be handled as a {self.kind}")
-        if self.schema is None:
-            for path, why in self.shape.complaints(obj):
-                text = f"cannot be handled as a {self.kind}: {path}: {why}"
-                raise Failure(code, f'{self.kind} in version "{self.version}" {text}')
+            text = f"{given[1]} of {given[0]} cannot be handled as a {self.kind}"
+            raise Failure(400, text)
+        # A custom kind's own fields are left to `admit`; its metadata are as everywhere.
+        checked = obj if self.schema is None else {"metadata": obj.get("metadata")}
+        for path, why in self.shape.complaints(checked):
+            text = f"cannot be handled as a {self.kind}: {path}: {why}"
+            raise Failure(code, f'{self.kind} in version "{self.version}" {text}')
         self.shape.prune(obj)
 
     def decode_applied(self, config: Object) -> None:
@@ -108,6 +112,10 @@ class Kind:
         complaints += [
             f"{path}: field not declared in schema" for path in self.shape.undeclared(config)
         ]
+        if not complaints:
+            complaints += [
+                f"{path}: duplicate entries for key" for path in self.shape.duplicates(config)
+            ]
         if complaints:
             raise Failure(500, "failed to create typed patch object: " + ", ".join(complaints))
         self.shape.prune(config)
@@ -116,6 +124,9 @@ class Kind:
         """Fill in a custom kind's defaults; raises Failure (422) for what is invalid."""
         if self.schema is None:
             wrong = [(path.removeprefix("."), "Required value") for path in self.shape.missing(obj)]
+            wrong += [
+                (path.removeprefix("."), "Duplicate value") for path in self.shape.duplicates(obj)
+            ]
         else:
             self.shape.complete(obj)
             errors = self._validator.iter_errors(obj)

@@ -133,6 +133,19 @@ class Shape:
             for place, child in enumerate(value):
                 yield from self.items.undeclared(child, f"{path}[{place}]")
 
+    def duplicates(self, value: Any, path: str = "") -> Iterator[str]:
+        """Paths of lists that are maps in which two items have the same keys."""
+        if isinstance(value, dict):
+            for name, child in value.items():
+                yield from self.key(name).duplicates(child, f"{path}.{name}")
+        elif isinstance(value, list):
+            if keys := self.list_keys:
+                places = [tuple(item.get(key) for key in keys) for item in value]
+                if len(set(places)) < len(places):
+                    yield path
+            for place, child in enumerate(value):
+                yield from self.items.duplicates(child, f"{path}[{place}]")
+
     def missing(self, value: Any, path: str = "") -> Iterator[str]:
         """Paths of required fields that are not there."""
         if isinstance(value, dict):

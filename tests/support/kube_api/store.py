@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,22 +18,18 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
-from tests.support.kube_api import fields
+from tests.support.kube_api import fields, writes
 from tests.support.kube_api.failures import Failure, conflict, invalid, not_found
 from tests.support.kube_api.fields import Owner
 from tests.support.kube_api.kinds import Kind
-from tests.support.kube_api.rules import check_built_in, settle
+from tests.support.kube_api.rules import check_built_in, check_metadata, settle
 
 Object = dict[str, Any]
 Key = tuple[str, str]  # namespace ("" for what has none), name
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
 _MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
-#: Metadata that only the server writes.
-_SERVER_METADATA = ("uid", "creationTimestamp", "generation", "deletionTimestamp")
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ class Store:
         self, kind: Kind, namespace: str, name: str, patch: Object, write: Write
     ) -> Object:
         live = self._live(kind, (namespace, name))
-        patched = _merged(live, patch)
+        patched = writes.merged(live, patch)
         kind.decode(patched, code=422)
         return self._update(kind, (namespace, name), patched, write)
 
@@ -167,24 +162,17 @@ class Store:
             if write.subresource:
                 raise not_found(kind.resource, name)
             metadata.pop("resourceVersion", None)
-            wanted = fields.fields_of(_part(kind, config, write.subresource), kind.shape)
+            wanted = fields.fields_of(writes.part(kind, config, write.subresource), kind.shape)
             return self._create(kind, namespace, config, write, lambda _: {who: wanted}), True
         live = self._live(kind, key)
-        ours = _part(kind, config, write.subresource)
+        ours = writes.part(kind, config, write.subresource)
         try:
             merged, owners = fields.apply(
                 live, self._owners[kind, key], ours, who, kind.shape, force=force
             )
         except fields.Conflict as found:
-            by: dict[str, list[str]] = {}
-            for manager, path in found.fields:
-                by.setdefault(manager, []).append(path)
-            several = "conflicts" if len(found.fields) > 1 else "conflict"
-            shown = "; ".join(f'with "{m}": {", ".join(paths)}' for m, paths in sorted(by.items()))
-            message = f"Apply failed with {len(found.fields)} {several}: {shown}"
-            raise Failure(
-                409, message, causes=[(p, f'conflict with "{m}"') for m, p in found.fields]
-            ) from None
+            causes = [(path, f"conflict with {owner}") for owner, path in found.fields]
+            raise Failure(409, f"Apply failed with {found}", causes=causes) from None
         if "resourceVersion" in metadata:
             merged["metadata"]["resourceVersion"] = metadata["resourceVersion"]
         return self._update(kind, key, merged, write, owners), False
@@ -258,7 +246,7 @@ class Store:
             raise Failure(409, f'{kind.resource} "{name}" already exists', reason="AlreadyExists")
         if kind.status:
             made.pop("status", None)
-        for given in (*_SERVER_METADATA, "managedFields"):
+        for given in (*writes.SERVER_METADATA, "managedFields"):
             metadata.pop(given, None)
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": _now()}
         if kind.generation:
@@ -292,13 +280,13 @@ class Store:
             raise _precondition_failed(kind, key[1], "UID", given["uid"], live["metadata"]["uid"])
         if given.get("name", key[1]) != key[1] or given.get("namespace", key[0]) != key[0]:
             raise Failure(400, "the name or namespace of the object does not match the URL")
-        made = _written(kind, live, new, write.subresource)
+        made = writes.written(kind, live, new, write.subresource)
         settle(kind, made)
         if owners is None:
             who = Owner(write.manager, "Update", write.subresource)
             owners = fields.update(live, made, self._owners[kind, key], who, kind.shape)
         self._check(kind, made, live)
-        if kind.generation and _counted(made) != _counted(live):
+        if kind.generation and writes.counted(made) != writes.counted(live):
             made["metadata"]["generation"] = live["metadata"]["generation"] + 1
         if write.dry_run:
             return made
@@ -310,27 +298,7 @@ class Store:
         return self._put(kind, key, made)
 
     def _check(self, kind: Kind, made: Object, old: Object | None) -> None:
-        metadata = made["metadata"]
-        wrong = []
-        if not _NAME.match(metadata["name"]) or len(metadata["name"]) > 253:
-            cause = f"Invalid value: {metadata['name']!r}: a lowercase RFC 1123 subdomain is needed"
-            wrong.append(("metadata.name", cause))
-        for value in (metadata.get("labels") or {}).values():
-            if not isinstance(value, str) or not _LABEL_VALUE.match(value) or len(value) > 63:
-                cause = f"Invalid value: {value!r}: at most 63 of letters, digits, '-', '_' and '.'"
-                wrong.append(("metadata.labels", cause))
-        wrong += [
-            ("metadata.annotations", f"Invalid value: {value!r}: not a string")
-            for value in (metadata.get("annotations") or {}).values()
-            if not isinstance(value, str)
-        ]
-        finalizers = metadata.get("finalizers") or []
-        if old and "deletionTimestamp" in old["metadata"]:
-            for added in set(finalizers) - set(old["metadata"].get("finalizers") or []):
-                cause = "Forbidden: no new finalizers can be added if the object is being deleted"
-                wrong.append(("metadata.finalizers", f"{cause}, found new finalizers {added!r}"))
-        if wrong:
-            raise invalid(kind.qualified, metadata["name"], wrong)
+        check_metadata(kind, made, old)
         kind.admit(made)
         check_built_in(kind, made, old)
 
@@ -408,58 +376,6 @@ class Store:
 def _precondition_failed(kind: Kind, name: str, what: str, wanted: str, found: str) -> Failure:
     shown = f"{what} in precondition: {wanted}, {what} in object meta: {found}"
     return conflict(kind.resource, name, f"Precondition failed: {shown}")
-
-
-def _part(kind: Kind, config: Object, subresource: str) -> Object:
-    """What of an applied configuration is written through this path."""
-    if subresource:
-        metadata = {"name": config["metadata"]["name"]}
-        return {"metadata": metadata, subresource: config.get(subresource, {})}
-    if not kind.status:
-        return config
-    return {key: value for key, value in config.items() if key != "status"}
-
-
-def _written(kind: Kind, live: Object, new: Object, subresource: str) -> Object:
-    """`new`, with what this path can't write taken from `live`."""
-    if subresource:
-        made = copy.deepcopy(live)
-        made.pop(subresource, None)
-        if subresource in new:
-            made[subresource] = copy.deepcopy(new[subresource])
-        return made
-    made = copy.deepcopy(new)
-    made["apiVersion"], made["kind"] = kind.api_version, kind.kind
-    metadata = made.setdefault("metadata", {})
-    for name in ("name", "namespace", "resourceVersion", "generateName", *_SERVER_METADATA):
-        metadata.pop(name, None)
-        if name in live["metadata"]:
-            metadata[name] = live["metadata"][name]
-    metadata.pop("managedFields", None)
-    for name in [name for name, value in metadata.items() if value in (None, [], {})]:
-        del metadata[name]
-    if kind.status:
-        made.pop("status", None)
-        if "status" in live:
-            made["status"] = copy.deepcopy(live["status"])
-    return made
-
-
-def _counted(obj: Object) -> Object:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    found = copy.deepcopy(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = _merged(found.get(key), value)
-    return found
 
 
 def _now() -> str:
