@@ -112,12 +112,12 @@ class Server:
                 return await handler(request)
             response = await handler(request)
         except Failure as failure:
-            response = web.json_response(failure.body, status=failure.code)
+            response = _json(failure.body, status=failure.code)
             if failure.code in (429, 503):
                 response.headers["Retry-After"] = "1"
         except web.HTTPException as error:
             text = f"the server could not find the requested resource: {request.path}"
-            response = web.json_response(Failure(error.status, text).body, status=error.status)
+            response = _json(Failure(error.status, text).body, status=error.status)
         note(response.status)
         return response
 
@@ -130,19 +130,19 @@ class Server:
     # Discovery
 
     async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"major": "1", "minor": "35", "gitVersion": "v1.35.0-double"})
+        return _json({"major": "1", "minor": "35", "gitVersion": "v1.35.0-double"})
 
     async def _api(self, _: web.Request) -> web.Response:
-        return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
+        return _json({"kind": "APIVersions", "versions": ["v1"]})
 
     async def _apis(self, _: web.Request) -> web.Response:
         names = dict.fromkeys(kind.group for kind in self.store.kinds if kind.group)
         groups = [self._group_document(name) for name in names]
-        return web.json_response({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+        return _json({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 
     async def _group(self, request: web.Request) -> web.Response:
         document = self._group_document(request.match_info["group"])
-        return web.json_response({"kind": "APIGroup", "apiVersion": "v1", **document})
+        return _json({"kind": "APIGroup", "apiVersion": "v1", **document})
 
     def _group_document(self, name: str) -> Object:
         versions = [kind.version for kind in self.store.kinds if kind.group == name]
@@ -161,7 +161,7 @@ class Server:
             "groupVersion": kinds[0].api_version,
             "resources": [entry for kind in kinds for entry in kind.discovered()],
         }
-        return web.json_response(document)
+        return _json(document)
 
     # Objects
 
@@ -187,7 +187,7 @@ class Server:
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         kind = self._kind(request)
-        return web.json_response(self.store.get(kind, *_key(request)))
+        return _json(self.store.get(kind, *_key(request)))
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         kind = self._kind(request)
@@ -211,7 +211,7 @@ class Server:
         document = {
             "kind": name, "apiVersion": kind.api_version, "metadata": metadata, "items": items
         }  # fmt: skip
-        return web.json_response(document)
+        return _json(document)
 
     async def _watch(self, request: web.Request, watch: Watch) -> web.StreamResponse:
         since = _version(request, code=500)
@@ -245,13 +245,13 @@ class Server:
         kind = self._kind(request)
         namespace = request.match_info.get("namespace", "")
         made = self.store.create(kind, namespace, _body(request, dict), _write(request))
-        return web.json_response(made, status=201)
+        return _json(made, status=201)
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
         kind = self._kind(request)
         obj = _body(request, dict)
         found, created = self.store.replace(kind, *_key(request), obj, _write(request))
-        return web.json_response(found, status=201 if created else 200)
+        return _json(found, status=201 if created else 200)
 
     async def _patch(self, request: web.Request) -> web.StreamResponse:
         kind, key, write = self._kind(request), _key(request), _write(request)
@@ -266,22 +266,22 @@ class Server:
                 force = request.query.get("force") in ("true", "1")
                 config = _body(request, dict)
                 found, created = self.store.apply(kind, *key, config, write, force=force)
-                return web.json_response(found, status=201 if created else 200)
+                return _json(found, status=201 if created else 200)
             case other:
                 raise Failure(415, f"this double does not do {other}")
-        return web.json_response(found)
+        return _json(found)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         kind, key = self._kind(request), _key(request)
         options = self._delete_options(request)
         obj, gone = self.store.delete(kind, *key, options, dry_run=_write(request).dry_run)
         if not gone:
-            return web.json_response(obj)
+            return _json(obj)
         details = {"name": key[1], "kind": kind.plural, "uid": obj["metadata"]["uid"]}
         if kind.group:
             details["group"] = kind.group
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return web.json_response({**status, "details": details})
+        return _json({**status, "details": details})
 
     async def _delete_collection(self, request: web.Request) -> web.StreamResponse:
         kind = self._kind(request)
@@ -294,13 +294,19 @@ class Server:
             options = self._delete_options(request)
             self.store.delete(kind, *key, options, dry_run=_write(request).dry_run)
         document = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "items": items}
-        return web.json_response({**document, "metadata": {}})
+        return _json({**document, "metadata": {}})
 
     def _delete_options(self, request: web.Request) -> Object:
         options = dict(_body(request, dict)) if request.body_exists else {}
         if "propagationPolicy" in request.query:
             options["propagationPolicy"] = request.query["propagationPolicy"]
         return options
+
+
+def _json(body: Object, *, status: int = 200) -> web.Response:
+    # Without a charset, as the real server: lightkube knows a Status by exactly this type.
+    headers = {"Content-Type": "application/json"}
+    return web.Response(body=json.dumps(body).encode(), status=status, headers=headers)
 
 
 def _key(request: web.Request) -> tuple[str, str]:

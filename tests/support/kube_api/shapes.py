@@ -50,6 +50,7 @@ class Shape:
         reference = schema.get("$ref")
         self._schema = {**schema, **_definitions()[reference]} if reference else schema
         self._time = _TIMES.get(reference or "")
+        self._known: dict[str, Shape] = {}
 
     @classmethod
     def of_built_in(cls, group: str, version: str, kind: str) -> Shape:
@@ -71,9 +72,18 @@ class Shape:
         return cls({**schema, "properties": {**schema.get("properties", {}), **common}})
 
     def key(self, name: str) -> Shape:
+        schema = self._schema.get("properties", {}).get(name)
+        if schema is None:
+            return self._values
+        if name not in self._known:
+            self._known[name] = Shape(schema)
+        return self._known[name]
+
+    @functools.cached_property
+    def _values(self) -> Shape:
+        """Of a map's values whose keys are not declared one by one."""
         rest = self._schema.get("additionalProperties")
-        known = self._schema.get("properties", {}).get(name)
-        return Shape(known if known is not None else rest if isinstance(rest, dict) else {})
+        return Shape(rest if isinstance(rest, dict) else {})
 
     @functools.cached_property
     def items(self) -> Shape:
