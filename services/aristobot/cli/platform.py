@@ -187,6 +187,7 @@ def down(data: Data) -> None:
 def status(data: Data, as_json: AsJson = False) -> None:
     """Show every part: its process, since when it runs, memory, restarts."""
     from aristobot.cli.output import print_json, print_table
+    from aristobot.cli.session import is_pod
     from aristobot.local.rundir import RunDir
 
     run_dir = RunDir(data.expanduser().absolute())
@@ -196,7 +197,8 @@ def status(data: Data, as_json: AsJson = False) -> None:
         print_json(rows)
         return
     if pid is None:
-        typer.echo(f"no platform runs on {run_dir.data}: start it with `aristobot up`")
+        instead = "see `kubectl get pods`" if is_pod() else "start it with `aristobot up`"
+        typer.echo(f"no platform runs on {run_dir.data}: {instead}")
         raise typer.Exit(3)
     print_table(
         [{**row, "since": datetime.fromisoformat(row["since"])} for row in rows],

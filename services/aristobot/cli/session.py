@@ -113,9 +113,14 @@ async def open_store(data: Path) -> AsyncIterator[ResourceStore]:
             yield session.store()
 
 
+def is_pod() -> bool:
+    """Whether this environment is a service's, which leads to database and bus."""
+    return optional(DATABASE_URL) is not None and optional(NATS_URL) is not None
+
+
 def _own_settings() -> Address | None:
     """Where a service with this environment finds the platform; None outside of a pod."""
-    if optional(DATABASE_URL) is None or optional(NATS_URL) is None:
+    if not is_pod():
         return None
     service = ServiceSettings.read()
     return Address(

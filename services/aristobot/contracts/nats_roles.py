@@ -210,14 +210,18 @@ def gateway(owner: str, broker: str) -> NatsRole:
 
 
 def api() -> NatsRole:
-    """What a person asks for by hand: commands, questions to gateways; never the tokens."""
+    """What a person asks for by hand: commands, questions to gateways; never the tokens.
+
+    Of streams and consumers it sees the figures (`aristobot doctor`), of alerts not the content.
+    """
     return _role(
         "api",
         publish=(
             *ORDERS.subjects,
             *DECISIONS.subjects,
             _ANY_QUERY,
-            *_verify(ORDERS, ORDER_EVENTS, DECISIONS),
+            *_verify(*STREAMS),
+            *(f"{_API}.CONSUMER.INFO.{stream.name}.*" for stream in STREAMS),
             *_read_bucket(BROKERS_BUCKET),
             *_read_bucket(STRATEGIES_BUCKET),
         ),

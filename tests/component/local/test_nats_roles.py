@@ -407,6 +407,26 @@ async def test_the_operator_does_its_work(empty_server: Roles, place: Place) -> 
         assert await user.is_refused(subject, subscribing=True), subject
 
 
+async def test_the_api_sees_figures_and_no_alert(roles: Roles) -> None:
+    user = await roles.connect(nats_roles.api())
+    engine = await roles.connect(nats_roles.engine())
+    alerts = "webhooks.received.demo.demo"
+    await engine.js.add_consumer("WEBHOOKS", _consumer("engine_demo_demo", alerts))
+    assert (await user.js.consumer_info("WEBHOOKS", "engine_demo_demo")).num_pending == 0
+    assert user.refused == []
+    for subject in (
+        alerts,
+        "$JS.API.STREAM.MSG.GET.WEBHOOKS",
+        "$JS.API.DIRECT.GET.WEBHOOKS",
+        "$JS.API.CONSUMER.MSG.NEXT.WEBHOOKS.engine_demo_demo",
+        f"$JS.API.CONSUMER.CREATE.WEBHOOKS.mine.{alerts}",
+        "$JS.API.CONSUMER.DELETE.WEBHOOKS.engine_demo_demo",
+        "$JS.API.STREAM.PURGE.WEBHOOKS",
+        "$JS.API.DIRECT.GET.KV_webhook_tokens",
+    ):
+        assert await user.is_refused(subject), subject
+
+
 async def test_a_foreign_inbox_prefix_gets_no_replies(roles: Roles) -> None:
     user = await roles.connect(nats_roles.ingress(), inbox_prefix="_INBOX_engine")
     with pytest.raises(nats.errors.TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,9 +64,20 @@ def test_resources_and_secrets_are_not_for_a_pod(in_pod: Run, words: tuple[str, 
     assert "use kubectl, or `aristobot --kube`" in str(result.exception)
 
 
-def test_the_doctor_says_what_to_use_instead(in_pod: Run) -> None:
-    result = in_pod("doctor")
-    assert "helm test" in f"{result.output}{result.exception}"
+def test_the_doctor_examines_what_a_pod_can_reach(in_pod: Run) -> None:
+    result = in_pod("doctor", "--json")
+    findings = {row["check"]: row for row in json.loads(result.output)}
+    for check in ("database", "outbox", "unknown orders", "stream ORDERS", "stream WEBHOOKS"):
+        assert findings[check]["ok"], findings[check]
+    # No engine runs here, and that is what it is there to tell.
+    assert "nobody reads it" in findings["consumer engine_events"]["finding"]
+    assert "sealed strategies" not in findings
+    assert result.exit_code == 1
+
+
+def test_status_says_where_to_look(in_pod: Run) -> None:
+    result = in_pod("status")
+    assert (result.exit_code, "kubectl get pods" in result.output) == (3, True)
 
 
 def test_a_database_alone_is_no_pod(in_pod: Run, monkeypatch: pytest.MonkeyPatch) -> None:
