@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytest.register_assert_rewrite("tests.support.kube_api.conformance")
-
-from tests.support.kube_api.conformance import (  # noqa: E402
+from tests.support.kube_api.conformance import (
     BROKERS,
     MERGE,
     ApiClient,

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.support.kube_api.conformance")
-
-from tests.support.kube_api import KubeApi, definitions  # noqa: E402
-from tests.support.kube_api.conformance import ApiClient, ApiConformance, connected  # noqa: E402
+from tests.support.kube_api import KubeApi, definitions
+from tests.support.kube_api.conformance import ApiClient, ApiConformance, connected
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def watcher(seen: Seen) -> kopf.OperatorRegistry:
 
     @kopf.index("brokers", registry=registry)
     async def by_exchange(name: str, spec: kopf.Spec, **_: Any) -> Any:
+        seen.indexed.add(name)
         return {spec["exchange"]: name}
 
     return registry
@@ -98,3 +99,43 @@ async def test_each_change_is_seen_once(api: KubeApi) -> None:
     assert sorted(seen.events, key=str) == sorted(
         [(None, "main"), ("ADDED", "other"), ("MODIFIED", "main"), ("DELETED", "other")], key=str
     )
+
+
+async def test_handlers_run_once_with_their_finalizer_and_status(api: KubeApi) -> None:
+    """What kopf writes (annotation, finalizer, status) by merge and JSON patch comes back to it."""
+    registry, ran = kopf.OperatorRegistry(), []
+
+    @kopf.on.create("brokers", registry=registry)
+    @kopf.on.update("brokers", registry=registry)
+    async def reconcile(reason: str, meta: kopf.Meta, patch: kopf.Patch, **_: Any) -> None:
+        ran.append((str(reason), meta["generation"]))
+        patch.status["observedGeneration"] = meta["generation"]
+
+    @kopf.on.delete("brokers", registry=registry)
+    async def wind_down(**_: Any) -> None:
+        ran.append(("delete", api.get("Broker", "aristobot", "main")["metadata"]["generation"]))
+
+    def observed() -> int:
+        found = api.get("Broker", "aristobot", "main")
+        return int(found.get("status", {}).get("observedGeneration", 0))
+
+    async with operator(api, registry):
+        api.put(BROKER)
+        await until(lambda: observed() == 1)
+        assert api.get("Broker", "aristobot", "main")["metadata"]["finalizers"]
+        api.patch("Broker", "aristobot", "main", {"spec": {"tradingMode": "webhook"}})
+        await until(lambda: observed() == 2)
+        api.delete("Broker", "aristobot", "main")
+        await until(lambda: api.find("Broker", "aristobot", "main") is None)
+    assert ran == [("create", 1), ("update", 2), ("delete", 3)]
+
+
+async def test_a_cut_watch_is_taken_up_again(api: KubeApi) -> None:
+    seen = Seen()
+    async with operator(api, watcher(seen)):
+        await until(lambda: api.watching("Broker"))
+        api.break_watches("Broker")
+        api.put(BROKER)
+        await until(lambda: seen.events)
+    assert seen.events == [("ADDED", "main")]
+    assert seen.indexed == {"main"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import copy
@@ -59,7 +58,6 @@ class KubeApi:
     store: Store = field(init=False)
     _server: Server = field(init=False)
     _runner: web.AppRunner = field(init=False)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         crds = definitions() if self.crds is None else list(self.crds)
@@ -120,9 +118,9 @@ class KubeApi:
     # What a user would do with kubectl. Kinds are named as in `kind`, or as `group/Kind`.
 
     def put(self, obj: Mapping[str, Any]) -> Object:
-        """Create the object, or replace all but its status, as `kubectl replace --force` not does.
+        """Create the object, or make the one that is there so, but for status and finalizers.
 
-        Goes past HTTP, so it is not in `history`.
+        Like the methods below it goes past HTTP, so it is not in `history`.
         """
         kind = self.store.kind_of(obj["apiVersion"], obj["kind"])
         assert kind is not None, f"the double has no {obj['apiVersion']} {obj['kind']}"
