@@ -128,7 +128,7 @@ class KubeApi:
         namespace = metadata.get("namespace", "default") if kind.namespaced else ""
         there = self.find(f"{kind.group}/{kind.kind}", namespace, metadata["name"])
         if there is None:
-            return self.store.create(kind, namespace, dict(obj), _TEST)
+            return self.store.create(kind, namespace, copy.deepcopy(dict(obj)), _TEST)
         kept = {"finalizers": there["metadata"].get("finalizers", [])}
         new = {**obj, "metadata": {**kept, **metadata, "resourceVersion": None}}
         return self.store.merge_patch(
