@@ -21,10 +21,13 @@ logger = logging.getLogger(__name__)
 
 DURATION_SECONDS = 15
 _RENEW_SECONDS = 3.0
+_RENEWAL_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 #: A holder that can't renew stops before a standby may begin.
 _GIVE_UP_SECONDS = 10.0
 _RELEASE_SECONDS = 2.0
+#: After so long an operator whose Lease was seized has noticed it.
+NOTICED_SECONDS = _RENEW_SECONDS + _RENEWAL_SECONDS
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class Leadership:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             try:
-                async with asyncio.timeout(_GIVE_UP_SECONDS / 2):
+                async with asyncio.timeout(_RENEWAL_SECONDS):
                     if not await self._try():
                         self.is_held = False
                         raise Fenced("another operator holds the lease")
@@ -73,6 +76,21 @@ class Leadership:
                     self.is_held = False
                     raise Fenced("the lease could not be renewed in time") from error
                 logger.warning("the lease wasn't renewed", extra={"error": str(error)})
+
+    async def seize(self, seconds: int) -> None:
+        """Take it from whoever has it, for `seconds`: an operator at work finds out and ends.
+
+        Raises `Retryable` when the API server is away.
+        """
+        while True:
+            found = await self._kube.find("Lease", self._namespace, self._name)
+            lease = self._lease(found, seconds)
+            try:
+                await (self._kube.replace(lease) if found else self._kube.create(lease))
+            except Conflict:
+                continue  # it was being renewed
+            self.is_held = True
+            return
 
     async def release(self) -> None:
         """Give it back, so that a standby need not wait; one that can't be given back runs out."""
@@ -116,7 +134,7 @@ class Leadership:
         limit: float = spec.get("leaseDurationSeconds", DURATION_SECONDS)
         return now - self._seen.since > limit
 
-    def _lease(self, before: Object | None) -> Object:
+    def _lease(self, before: Object | None, seconds: int = DURATION_SECONDS) -> Object:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         old: dict[str, Any] = before["spec"] if before else {}
         is_new = old.get("holderIdentity") != self._identity
@@ -127,7 +145,7 @@ class Leadership:
             "metadata": {**metadata, "name": self._name, "namespace": self._namespace},
             "spec": {
                 "holderIdentity": self._identity,
-                "leaseDurationSeconds": DURATION_SECONDS,
+                "leaseDurationSeconds": seconds,
                 "acquireTime": now if is_new else old.get("acquireTime", now),
                 "renewTime": now,
                 "leaseTransitions": old.get("leaseTransitions", 0) + (1 if is_new and old else 0),
