@@ -15,6 +15,7 @@ from aristobot.cli.app import app
 from aristobot.core.errors import Misconfigured, Retryable
 from tests.support.kube_api import KubeApi, definitions
 
+CRDS = definitions()
 FILES = Path(__file__).parents[3] / "docs" / "examples"
 ACTIVE = {
     "strategyRef": {"name": "ema"},
@@ -25,7 +26,7 @@ ACTIVE = {
 
 @pytest.fixture
 async def api() -> AsyncIterator[KubeApi]:
-    async with KubeApi(namespaces=("default", "alice"), crds=definitions()) as api:
+    async with KubeApi(namespaces=("default", "alice"), crds=CRDS) as api:
         yield api
 
 

@@ -31,10 +31,12 @@ from tests.support.resource_stores import (  # noqa: E402
     stands,
 )
 
+CRDS = definitions()
+
 
 @pytest.fixture
 async def api() -> AsyncIterator[KubeApi]:
-    async with KubeApi(namespaces=("alice", "bob"), crds=definitions()) as api:
+    async with KubeApi(namespaces=("alice", "bob"), crds=CRDS) as api:
         yield api
 
 
