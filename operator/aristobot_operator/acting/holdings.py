@@ -10,18 +10,16 @@ import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from aristobot.contracts import trace_names as names
-from aristobot.contracts.messages import HoldingsQuery, HoldingsReply, strategy_holder
+from aristobot.contracts.messages import HoldingsReply, strategy_holder
 from aristobot.contracts.resources import ActiveStrategy
-from aristobot.contracts.streams import BrokerKey, holdings_query_subject
-from aristobot.core.errors import Refused, Retryable
+from aristobot.contracts.streams import BrokerKey
+from aristobot.core.errors import Retryable
 from aristobot.platform.bus import Bus
-from aristobot.platform.query import ask
+from aristobot.platform.holdings import ask_holdings
 from aristobot_operator.work_queue import Key
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT_SECONDS = 3.0
 _ASK_SECONDS = 5.0
 _PREFIX = strategy_holder("")
 
@@ -49,24 +47,22 @@ class Holdings:
         quantity = known.get((strategy_holder(active.metadata.name), spec.symbol), Decimal(0))
         return format(quantity.normalize(), "f") if quantity > 0 else "flat"
 
+    def brokers_of(self, owner: str, active_strategy: str) -> list[str]:
+        """Where the strategy, or one of the same name before it, held something when last asked."""
+        holder = strategy_holder(active_strategy)
+        return sorted(
+            key.broker
+            for key, known in self._known.items()
+            if key.owner == owner and any(held_by == holder for held_by, _ in known)
+        )
+
     async def ask(self, key: BrokerKey, decisions: tuple[str, ...] = ()) -> HoldingsReply:
         """What is held on a broker now. Raises `Retryable`."""
         if self._bus is None:
             raise Retryable("NATS is not connected yet")
-        try:
-            reply = await ask(
-                self._bus,
-                holdings_query_subject(key),
-                HoldingsQuery(decision_ids=decisions).encode(),
-                destination=names.ENGINE_HOLDINGS,
-                timeout_seconds=_TIMEOUT_SECONDS,
-            )
-        except Refused as refusal:
-            raise Retryable(f"the engine refuses: {refusal}") from refusal
-        if reply.holdings is None:
-            raise Retryable("the engine's answer can't be read")
-        self._take(key, reply.holdings)
-        return reply.holdings
+        reply = await ask_holdings(self._bus, key, decisions)
+        self._take(key, reply)
+        return reply
 
     async def run(self, bus: Bus) -> None:
         """Ask for ever; ends on cancellation."""

@@ -63,13 +63,34 @@ class WindDown:
             sells=active.spec.on_delete is OnDelete.CLOSE_POSITIONS,
         )
         now = datetime.now(UTC)
-        replies: dict[str, HoldingsReply] = {}
-        for broker, ids in winding.questions(now, replies).items():
-            replies[broker] = await self._holdings.ask(BrokerKey(owner, broker), ids)
-        step = winding.step(now, replies)
+        step = winding.step(now, await self._replies(winding, now))
         for decision in step.publish:
             await self._publish(decision)
         return WindDownResult(step.progress is Progress.DONE, step.reason, step.message)
+
+    async def _replies(self, winding: Winding, now: datetime) -> dict[str, HoldingsReply]:
+        """The answers to all that it asks; one may show a position that there is more to ask of.
+
+        A strategy of the same name may have left one in another symbol, or on another broker.
+        """
+        owner, asked = winding.owner, dict[str, set[str]]()
+        replies = {
+            broker: await self._holdings.ask(BrokerKey(owner, broker))
+            for broker in self._holdings.brokers_of(owner, winding.active_strategy)
+        }
+        while True:
+            more = {
+                broker: ids
+                for broker, ids in winding.questions(now, replies).items()
+                if not asked.get(broker, set()).issuperset(ids)
+            }
+            if not more:
+                return replies
+            for broker, ids in more.items():
+                asked.setdefault(broker, set()).update(ids)
+                replies[broker] = await self._holdings.ask(
+                    BrokerKey(owner, broker), tuple(asked[broker])
+                )
 
     async def _publish(self, decision: Decision | CancelDecision) -> None:
         if self._bus is None:

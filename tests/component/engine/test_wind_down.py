@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from typing import Any
 
 import pytest
 
@@ -16,12 +18,16 @@ from aristobot.contracts.messages import (
     RecordedDecision,
     strategy_holder,
 )
+from aristobot.contracts.resources import ActiveStrategy, parse_document
 from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.wind_down import ATTEMPT_SECONDS, Progress, Step, WindDown
 from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Retryable
 from aristobot.core.orders import Side
 from aristobot.platform.holdings import ask_holdings
+from aristobot_operator.acting.holdings import Holdings
+from aristobot_operator.acting.wind_down import WindDown as OperatorsWindDown
+from aristobot_operator.cache import Cache
 from tests.component.engine.conftest import NAME, SYMBOL, Trading
 from tests.component.gateway.conftest import Row, eventually
 from tests.component.gateway.test_cancel_orders import cancellation
@@ -260,3 +266,50 @@ async def test_holdings_show_every_holder(stopped: Trading) -> None:
     with pytest.raises(Retryable):
         await ask_holdings(stopped.desk.bus, stopped.desk.key)
     await stopped.start()
+
+
+async def test_the_operator_finds_what_its_namesake_left_elsewhere(stopped: Trading) -> None:
+    """Detached with a position, applied anew on another pair, and deleted: both are closed."""
+    key = stopped.desk.key
+    found = {
+        "apiVersion": "trading.aristobot.io/v1alpha1",
+        "kind": "ActiveStrategy",
+        "metadata": {
+            "name": NAME,
+            "namespace": key.owner,
+            "deletionTimestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+        "spec": {
+            "strategyRef": {"name": "ema"},
+            "brokerRef": {"name": key.broker},
+            "symbol": "ETHUSDT",
+            "timeframe": "1m",
+            "onDelete": "closePositions",
+        },
+    }
+    holdings = Holdings(lambda: {key}, lambda _: None)
+    winding = OperatorsWindDown(Cache(), holdings)
+    winding.use(stopped.desk.bus)
+    polling = asyncio.create_task(holdings.run(stopped.desk.bus))
+    try:
+
+        async def is_done() -> str | None:
+            with contextlib.suppress(Retryable):  # not connected in its first moment
+                result = await winding.step(found, active_strategy(found))
+                return result.text if result.is_done else None
+            return None
+
+        text = await eventually(is_done, what="the wind-down")
+    finally:
+        polling.cancel()
+        await asyncio.wait([polling])
+    assert text == "it holds nothing in ETHUSDT"
+    assert len(await sales(stopped)) == 1
+    assert await stopped.desk.open_at_exchange() == []
+
+
+def active_strategy(found: dict[str, Any]) -> ActiveStrategy:
+    metadata = {name: found["metadata"][name] for name in ("name", "namespace")}
+    parsed = parse_document({**found, "metadata": metadata})
+    assert isinstance(parsed, ActiveStrategy)
+    return parsed
