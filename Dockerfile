@@ -40,8 +40,8 @@ RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin
 COPY --from=build /opt/aristobot /opt/aristobot
 # Byte code is in the image already, and could not be written anyway.
 ENV PATH=/opt/aristobot/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ARISTOBOT_DATA=/data
+# No VOLUME: a container would get a writable one in spite of its read-only root.
 WORKDIR /data
-VOLUME /data
 # The number and not the name, so that Kubernetes can check runAsNonRoot.
 USER 10001:10001
 EXPOSE 8888
