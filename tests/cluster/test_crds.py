@@ -18,7 +18,7 @@ from aristobot.contracts.kubernetes import GROUP, VERSION
 from tests.cluster.test_api_conformance import CONFIG, CONTEXT
 from tests.support.admission import admit
 from tests.support.documents import BAD, CHANGES, GOOD, document
-from tests.support.kube_api.conformance import ApiClient, connected
+from tests.support.kube_api.bare import ApiClient, connected
 
 pytestmark = pytest.mark.skipif(CONFIG is None, reason=f"KUBECONFIG is not at {CONTEXT}")
 

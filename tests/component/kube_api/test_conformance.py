@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.kube_api import KubeApi, definitions
-from tests.support.kube_api.conformance import ApiClient, ApiConformance, connected
+from tests.support.kube_api.bare import ApiClient, connected
+from tests.support.kube_api.conformance import ApiConformance
 
 
 @pytest.fixture

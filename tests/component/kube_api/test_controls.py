@@ -19,7 +19,7 @@ from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
 
 from tests.support.kube_api import KubeApi
-from tests.support.kube_api.conformance import (
+from tests.support.kube_api.bare import (
     CONFIG_MAPS,
     ApiClient,
     config_map,
