@@ -19,8 +19,14 @@ import nats
 import pytest
 
 from aristobot.contracts import nats_roles
+from aristobot.core.errors import Misconfigured
+from aristobot.local.embedded import run_nats
 from aristobot.local.parts import answers_ok
+from aristobot.local.postgres_init import GivenPasswords
+from aristobot.platform.db import Database
+from aristobot.platform.migrate import migrate_patiently
 from aristobot.platform.nats_auth import create_trust, issue_role, server_config, write_private
+from aristobot.platform.schema import REVISION
 from tests.component.local.conftest import Place, eventually
 
 Start = Callable[..., Awaitable[Process]]
@@ -55,12 +61,10 @@ async def _end(process: Process, number: signal.Signals = signal.SIGTERM) -> int
         return await process.wait()
 
 
-async def _refusal(process: Process) -> str:
-    """What a process that ends by itself has said."""
-    async with asyncio.timeout(20):
-        output, _ = await process.communicate()
-    assert process.returncode == 1
-    return output.decode()
+async def _output(process: Process) -> bytes:
+    assert process.stdout is not None
+    async with asyncio.timeout(5):
+        return await process.stdout.read()
 
 
 class Postgres:
@@ -74,9 +78,13 @@ class Postgres:
         (self.passwords / "password").write_text(f"{word}\n")
         (self.passwords / "superuser-password").write_text(f"super-{word}\n")
 
+    @property
+    def volume(self) -> Path:
+        return self._place.data / "volume"
+
     async def start(self) -> Process:
         return await self._start(
-            *("embedded-postgres", "--data", self._place.data / "volume"),
+            *("embedded-postgres", "--data", self.volume),
             *("--passwords", self.passwords, "--port", str(self._place.postgres_port)),
         )
 
@@ -97,43 +105,64 @@ def postgres(place: Place, start: Start) -> Postgres:
     return Postgres(place, start)
 
 
-async def test_postgres_keeps_its_data_whether_told_to_stop_or_killed(
-    postgres: Postgres, place: Place
-) -> None:
+async def test_a_database_s_life(postgres: Postgres, place: Place, start: Start) -> None:
+    """Stopped while it is made, waited for, stopped with clients, replaced, killed."""
+    waiting = await start("migrate", ARISTOBOT_DATABASE_URL=postgres.url("first"))
+    assert waiting.stdout is not None
+    async with asyncio.timeout(20):
+        line = (await waiting.stdout.readline()).decode()
+    assert line.startswith("waiting for the database at 127.0.0.1:")
+
+    # Told to stop before there is a database: nothing half-made is left in its place.
+    server = await postgres.start()
+    await eventually(lambda: any(postgres.volume.glob(".postgres-new-*")), within_seconds=20)
+    assert await _end(server) == 128 + signal.SIGTERM
+    assert not (postgres.volume / "postgres").exists()
+
     server = await postgres.start()
     client = await postgres.connect("first")
+    assert {path.name for path in postgres.volume.iterdir()} == {".lock", "postgres"}
+    async with asyncio.timeout(40):
+        output, _ = await waiting.communicate()
+    assert waiting.returncode == 0
+    assert output.decode().splitlines()[-1] == f"the database schema is at {REVISION}"
     await client.execute("CREATE TABLE kept (number int)")
     await client.execute("INSERT INTO kept VALUES (1)")
     # With this client still connected PostgreSQL would go on for ever at a SIGTERM of its own.
     assert await _end(server) == 0
     assert b"received fast shutdown request" in await _output(server)
 
-    server = await postgres.start()
-    client = await postgres.connect("first")
-    await client.execute("INSERT INTO kept VALUES (2)")
-    await _end(server, signal.SIGKILL)
-    await eventually(lambda: place.processes() == [], within_seconds=10)
-
-    server = await postgres.start()
-    client = await postgres.connect("first")
-    assert await client.fetchval("SELECT array_agg(number) FROM kept") == [1, 2]
-    await client.close()
-    assert await _end(server) == 0
-
-
-async def _output(process: Process) -> bytes:
-    assert process.stdout is not None
-    async with asyncio.timeout(5):
-        return await process.stdout.read()
-
-
-async def test_changed_passwords_count_from_the_next_start_on(postgres: Postgres) -> None:
-    server = await postgres.start()
-    await (await postgres.connect("first")).close()
-    await _end(server)
+    # Other passwords count from the next start on, the old ones no more.
     postgres.give("second")
     server = await postgres.start()
-    await (await postgres.connect("second")).close()
+    client = await postgres.connect("second")
+    await client.execute("INSERT INTO kept VALUES (2)")
+    await _only_these_may_connect(postgres)
+
+    # Its pod is replaced while it still runs: the next waits for the volume, then takes over, also
+    # what a killed one has left.
+    second = await postgres.start()
+    await asyncio.sleep(1.5)
+    assert await client.fetchval("SELECT count(*) FROM kept") == 2
+    assert second.returncode is None
+    await _end(server, signal.SIGKILL)
+
+    async def is_kept() -> bool:
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            other = await asyncpg.connect(postgres.url("second"), timeout=5)
+            numbers = await other.fetchval("SELECT array_agg(number) FROM kept")
+            await other.close()
+            return bool(numbers == [1, 2])
+        return False
+
+    await eventually(is_kept, within_seconds=30)
+    assert await _end(second) == 0
+
+
+async def _only_these_may_connect(postgres: Postgres) -> None:
+    for user, old in (("aristobot", "first"), ("postgres", "super-first")):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await postgres.connect(old, user=user)
     superuser = await postgres.connect("super-second", user="postgres")
     rules = await superuser.fetch(
         "SELECT database, user_name, address, auth_method FROM pg_hba_file_rules ORDER BY 1, 2"
@@ -145,72 +174,41 @@ async def test_changed_passwords_count_from_the_next_start_on(postgres: Postgres
     ]
     assert await superuser.fetchval("SHOW listen_addresses") == "0.0.0.0"
     await superuser.close()
-    for user, old in (("aristobot", "first"), ("postgres", "super-first")):
-        with pytest.raises(asyncpg.InvalidPasswordError):
-            await postgres.connect(old, user=user)
-    assert await _end(server) == 0
+    database = Database(postgres.url("wrong"), service="test")
+    with pytest.raises(Misconfigured, match=r"refuses \(password authentication failed"):
+        await migrate_patiently(database, timeout_seconds=30, say=print)
+    await database.close()
 
 
-async def test_a_second_server_on_the_volume_waits_for_the_first_to_end(
-    postgres: Postgres, place: Place, start: Start
+async def test_migrate_gives_up_after_its_time() -> None:
+    database = Database("postgresql://nobody:s3cret@127.0.0.1:1/none", service="test")
+    said: list[str] = []
+    with pytest.raises(Misconfigured, match=r"127\.0\.0\.1:1 did not answer for 0 s") as refusal:
+        await migrate_patiently(database, timeout_seconds=0, say=said.append)
+    assert "s3cret" not in f"{refusal.value}{said}"
+    await database.close()
+
+
+@pytest.mark.parametrize(
+    ("password", "says"),
+    [(None, "is missing or empty"), ("", "is missing or empty"), ("it's", "holds a character")],
+    ids=["missing", "empty", "quote"],
+)
+def test_a_password_that_can_t_be_used_is_named(
+    tmp_path: Path, password: str | None, says: str
 ) -> None:
-    """As when a pod is replaced and the old one is still in its shutdown."""
-    first = await postgres.start()
-    client = await postgres.connect("first")
-    await client.execute("CREATE TABLE kept (number int)")
-    port = place.nats_port
-    second = await start(
-        *("embedded-postgres", "--data", place.data / "volume"),
-        *("--passwords", postgres.passwords, "--port", str(port)),
-    )
-    await asyncio.sleep(1.5)
-    assert await client.fetchval("SELECT count(*) FROM kept") == 0
-    assert second.returncode is None
-    await _end(first)
-
-    async def serves() -> bool:
-        with contextlib.suppress(OSError, asyncpg.CannotConnectNowError):
-            url = postgres.url("first").replace(str(place.postgres_port), str(port))
-            other = await asyncpg.connect(url, timeout=5)
-            await other.execute("SELECT number FROM kept")
-            await other.close()
-            return True
-        return False
-
-    await eventually(serves, within_seconds=20)
-    assert await _end(second) == 0
+    if password is not None:
+        (tmp_path / "password").write_text(password)
+    with pytest.raises(Misconfigured, match=f"{tmp_path}/password {says}"):
+        GivenPasswords(tmp_path).role()
 
 
-async def test_told_to_stop_before_it_has_begun_it_leaves_nothing_half_made(
-    postgres: Postgres, place: Place
-) -> None:
-    server = await postgres.start()
-    volume = place.data / "volume"
-    await eventually(lambda: any(volume.glob(".postgres-new-*")), within_seconds=10)
-    assert await _end(server) == 128 + signal.SIGTERM
-    assert not (volume / "postgres").exists()
-    server = await postgres.start()
-    await (await postgres.connect("first")).close()
-    assert {path.name for path in volume.iterdir()} == {".lock", "postgres"}
-    assert await _end(server) == 0
+def test_a_missing_configuration_of_nats_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"none\.conf can't be read .* mount the Secret"):
+        run_nats(tmp_path, tmp_path / "none.conf", host="127.0.0.1", port=0, monitor_port=0)
 
 
-async def test_what_is_missing_is_named(postgres: Postgres, place: Place, start: Start) -> None:
-    (postgres.passwords / "password").write_text("it's")
-    assert "holds a character" in await _refusal(await postgres.start())
-    (postgres.passwords / "password").unlink()
-    refusal = await _refusal(await postgres.start())
-    assert f"{postgres.passwords}/password is missing" in refusal
-    assert "Traceback" not in refusal
-    without_auth = await start(
-        *("embedded-nats", "--data", place.data / "nats", "--auth", place.data / "none.conf")
-    )
-    assert "mount the Secret" in await _refusal(without_auth)
-
-
-async def test_nats_keeps_its_streams_whether_told_to_stop_or_killed(
-    place: Place, start: Start
-) -> None:
+async def test_nats_keeps_its_streams_when_it_is_killed(place: Place, start: Start) -> None:
     trust = create_trust(place.data / "trust")
     auth, credentials = place.data / "auth.conf", place.data / "admin.creds"
     auth.write_text(server_config(trust))
@@ -224,7 +222,7 @@ async def test_nats_keeps_its_streams_whether_told_to_stop_or_killed(
         return False
 
     for number, (ending, code) in enumerate(
-        ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0))
+        ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0))
     ):
         server = await start(
             *("embedded-nats", "--data", place.data / "nats", "--auth", auth),
@@ -243,25 +241,3 @@ async def test_nats_keeps_its_streams_whether_told_to_stop_or_killed(
         await bucket.put(f"key{number}", b"kept")
         await client.close()
         assert await _end(server, ending) == code
-
-
-async def test_migrate_waits_for_the_database_and_says_so(postgres: Postgres, start: Start) -> None:
-    waiting = await start("migrate", ARISTOBOT_DATABASE_URL=postgres.url("first"))
-    assert waiting.stdout is not None
-    async with asyncio.timeout(10):
-        line = (await waiting.stdout.readline()).decode()
-    assert line.startswith("waiting for the database at 127.0.0.1:")
-    server = await postgres.start()
-    async with asyncio.timeout(40):
-        output, _ = await waiting.communicate()
-    assert (waiting.returncode, output.decode().splitlines()[-1][:26]) == (
-        0,
-        "the database schema is at ",
-    )
-    refused = await start("migrate", ARISTOBOT_DATABASE_URL=postgres.url("wrong"))
-    refusal = await _refusal(refused)
-    assert "refuses (password authentication failed" in refusal
-    assert "Traceback" not in refusal
-    assert await _end(server) == 0
-    absent = await start("migrate", "--timeout", "0", ARISTOBOT_DATABASE_URL=postgres.url("first"))
-    assert "did not answer for 0 s" in await _refusal(absent)

@@ -207,9 +207,14 @@ async def test_it_hears_of_nothing_else(roles: Roles) -> None:
         assert await runner.is_refused(subject, subscribing=True), subject
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
+async def test_no_payload_widens_the_request_for_its_record(roles: Roles) -> None:
+    admin = await roles.connect(nats_roles.admin())
+    records = await admin.js.key_value(STRATEGIES_BUCKET)
+    await records.put("eve.x", b"secret")
+    await records.put("demo.ema", b"mine")
+    runner = await roles.connect(ROLE)
+    inbox = await runner.client.subscribe(runner.client.new_inbox())
+    for request in (
         {"multi_last": [f"$KV.{STRATEGIES_BUCKET}.>"], "batch": 100},
         {"multi_last": [">"], "batch": 100, "seq": 1},
         {"last_by_subj": f"$KV.{STRATEGIES_BUCKET}.eve.x"},
@@ -217,23 +222,12 @@ async def test_it_hears_of_nothing_else(roles: Roles) -> None:
         {"seq": 1},
         {"seq": 1, "batch": 100},
         {"batch": 100, "up_to_seq": 100},
-    ],
-    ids=["all", "everything", "another", "next", "number", "from-number", "up-to"],
-)
-async def test_no_payload_widens_the_request_for_its_record(
-    roles: Roles, request_: dict[str, object]
-) -> None:
-    admin = await roles.connect(nats_roles.admin())
-    records = await admin.js.key_value(STRATEGIES_BUCKET)
-    await records.put("eve.x", b"secret")
-    await records.put("demo.ema", b"mine")
-    runner = await roles.connect(ROLE)
-    inbox = await runner.client.subscribe(runner.client.new_inbox())
-    await runner.client.publish(RECORD, json.dumps(request_).encode(), reply=inbox.subject)
-    answer = await inbox.next_msg(timeout=2)
-    assert (answer.data, (answer.headers or {}).get("Status")) == (b"", "408")
-    with pytest.raises(nats.errors.TimeoutError):
-        await inbox.next_msg(timeout=0.1)
+    ):
+        await runner.client.publish(RECORD, json.dumps(request).encode(), reply=inbox.subject)
+        answer = await inbox.next_msg(timeout=2)
+        assert (answer.data, (answer.headers or {}).get("Status")) == (b"", "408"), request
+        with pytest.raises(nats.errors.TimeoutError):
+            await inbox.next_msg(timeout=0.1)
     assert (await runner.client.request(RECORD, timeout=2)).data == b"mine"
 
 
