@@ -14,6 +14,8 @@ PORTS = {
     **{"ingress": 8888, "api": 8889, "simulator": 8890, "nats": 4222, "postgres": 5432},
     **{"engine": 9090, "operator": 9090, "gateway": 9090, "runner": 9090},
 }
+#: Where other parts send spans, on the pod of the api; nothing can be read there.
+SPANS = 4318
 #: Pods that the operator makes, in an owner's namespace.
 CHILDREN = ("gateway", "runner")
 #: What isn't the chart's: (place, port).
@@ -32,18 +34,18 @@ OTHERS = {
 CALLERS = ("internet", "neighbour", "traefik", "prometheus")
 
 FIRST_LOOK: Mapping[str, set[str]] = {
-    "operator": {"dns", "kubernetes", "nats", "api", "simulator", "home", "neighbour"},
+    "operator": {"dns", "kubernetes", "nats", "spans", "simulator", "home", "neighbour"},
     "operator-release": {"dns", "kubernetes", "home", "neighbour"},
-    "ingress": {"dns", "nats", "api"},
-    "engine": {"dns", "nats", "postgres", "api"},
+    "ingress": {"dns", "nats", "spans"},
+    "engine": {"dns", "nats", "postgres", "spans"},
     "api": {"dns", "nats", "postgres"},
-    "heartbeat": {"dns", "nats", "postgres", "api", "simulator"},
+    "heartbeat": {"dns", "nats", "postgres", "spans", "simulator"},
     "simulator": set(),
     "nats": set(),
     "postgres": set(),
     "test": {"dns", "nats", "api", "ingress"},
-    "gateway": {"dns", "nats", "postgres", "api", "simulator", "internet"},
-    "runner": {"dns", "nats", "api"},
+    "gateway": {"dns", "nats", "postgres", "spans", "simulator", "internet"},
+    "runner": {"dns", "nats", "spans"},
     "internet": set(),
     "neighbour": set(),
     "traefik": {"ingress"},
@@ -77,6 +79,7 @@ def _reached(name: str, owner: str) -> dict[str, set[str]]:
         for component, place in ours.items()
         if component in PORTS
     }
+    targets["spans"] = (ours["api"], SPANS)
     reached: dict[str, set[str]] = {}
     for source, place in sources.items():
         beyond = OTHERS if source in ours else {}

@@ -91,7 +91,7 @@ labels:
 {{- end }}
 
 {{- define "aristobot.otlpEndpoint" -}}
-{{- .Values.telemetry.otlpEndpoint | default (printf "http://%s:8889" (include "aristobot.host" (list . "api"))) -}}
+{{- .Values.telemetry.otlpEndpoint | default (printf "http://%s:4318" (include "aristobot.host" (list . "api"))) -}}
 {{- end }}
 
 {{- define "aristobot.simulatorUrl" -}}

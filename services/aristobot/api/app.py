@@ -42,6 +42,11 @@ def create_app(store: SpanStore, readiness: Readiness) -> Starlette:
     return app
 
 
+def create_spans_app(store: SpanStore) -> Starlette:
+    """Spans in and nothing out: for those who may tell but not look (a strategy's pod)."""
+    return Starlette(routes=[Route("/v1/traces", _Face(store).receive, methods=["POST"])])
+
+
 class _Face:
     def __init__(self, store: SpanStore) -> None:
         self._store = store

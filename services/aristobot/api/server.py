@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aristobot.api.app import create_app
+from aristobot.api.app import create_app, create_spans_app
 from aristobot.api.span_store import SpanStore
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform.admin_server import listen, run_asgi
@@ -22,11 +22,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`span_days`: how long spans are kept. The database URL holds a password: no repr."""
+    """`span_days`: how long spans are kept. The database URL holds a password: no repr.
+
+    `otlp_port`: a port that takes spans and answers nothing else; None: there is none.
+    """
 
     database_url: str = field(repr=False)
     host: str = "127.0.0.1"
     port: int = 8889
+    otlp_port: int | None = None
     span_days: float = 7.0
 
 
@@ -50,6 +54,9 @@ async def serve(settings: ApiSettings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             retention = tasks.create_task(store.keep_for(settings.span_days), name="span-retention")
             _logger.info("api listens", extra={"host": settings.host, "port": settings.port})
+            if settings.otlp_port is not None:
+                spans = listen(settings.host, settings.otlp_port)
+                tasks.create_task(run_asgi(create_spans_app(store), spans, stop), name="otlp")
             await run_asgi(create_app(store, problems), listener, stop)
             retention.cancel()
     finally:

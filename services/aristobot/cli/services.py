@@ -108,6 +108,9 @@ def heartbeat(
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8889,
+    otlp_port: Annotated[
+        int | None, typer.Option(help="A port that takes spans and answers nothing else.")
+    ] = None,
 ) -> None:
     """Store spans (OTLP/HTTP) and answer questions about them."""
     from aristobot.api.server import ApiSettings, serve
@@ -115,7 +118,8 @@ def api(
     from aristobot.platform.settings import ServiceSettings
 
     async def start(settings: ServiceSettings, stop: asyncio.Event) -> None:
-        await serve(ApiSettings(settings.require_database(), host=host, port=port), stop)
+        url = settings.require_database()
+        await serve(ApiSettings(url, host=host, port=port, otlp_port=otlp_port), stop)
 
     run_service("api", start, traced=False)
 

@@ -37,6 +37,8 @@ IN_USE_FINALIZER: Final = f"{GROUP}/in-use"
 
 INGRESS_PORT: Final = 8888
 API_PORT: Final = 8889
+#: OTLP over HTTP, its registered port.
+OTLP_PORT: Final = 4318
 SIMULATOR_PORT: Final = 8890
 #: /healthz, /readyz and /metrics of every service without a face of its own.
 ADMIN_PORT: Final = 9090

@@ -17,8 +17,10 @@ from tests.harness.servers import free_port
 
 
 @asynccontextmanager
-async def serving(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ApiSettings(database_url=database_url, port=free_port())
+async def serving(
+    database_url: str, otlp_port: int | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
+    settings = ApiSettings(database_url=database_url, port=free_port(), otlp_port=otlp_port)
     stop = asyncio.Event()
     transport = httpx.AsyncHTTPTransport(retries=5)
     async with (
@@ -49,6 +51,18 @@ async def test_lives_and_says_so_without_a_database() -> None:
         assert "the database is away" in answer.json()["problems"][0]
         assert "s3cret" not in answer.text
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_the_port_for_spans_takes_them_and_answers_nothing_else(postgres_url: str) -> None:
+    port = free_port()
+    async with serving(postgres_url, port) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        spans = f"http://127.0.0.1:{port}"
+        empty = {"Content-Type": "application/x-protobuf"}
+        answer = await client.post(f"{spans}/v1/traces", content=b"", headers=empty)
+        assert answer.status_code == 200
+        for path in (f"/api/traces/{'0' * 31}1", "/readyz", "/metrics"):
+            assert (await client.get(f"{spans}{path}")).status_code == 404
 
 
 async def test_a_taken_port_is_named(postgres_url: str) -> None:

@@ -105,7 +105,7 @@ def postgres(place: Place, start: Start) -> Postgres:
     return Postgres(place, start)
 
 
-async def test_a_database_s_life(postgres: Postgres, start: Start) -> None:
+async def test_a_database_s_life(postgres: Postgres, place: Place, start: Start) -> None:
     """Stopped while it is made, waited for, stopped with clients, replaced, killed."""
     waiting = await start("migrate", ARISTOBOT_DATABASE_URL=postgres.url("first"))
     assert waiting.stdout is not None
