@@ -29,17 +29,20 @@ sync = $(find_python); chosen=(--python "$$found"); \
 	UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
 	$(UV) sync --quiet --frozen --compile-bytecode "$${chosen[@]}"
 
-.PHONY: help up test lint fmt crds chaos bench image clean compile
+.PHONY: help up test test-cluster lint fmt crds chaos bench image clean compile
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.runs compile  ## Install, then start the platform here; ARGS="--detach" and the like.
 	@exec $(BIN)/aristobot up $(ARGS)
 
 test: $(VENV)/.develops compile  ## Install, then run all tests that need no cluster and no browser.
-	@$(BIN)/pytest -m "not chaos" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -m "not chaos and not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-cluster: $(VENV)/.develops  ## Bring up a Kubernetes for tests and run those that need one.
+	@tests/cluster/run $(ARGS)
 
 lint: $(VENV)/.develops  ## Style, types, import layers, module sizes.
 	$(BIN)/ruff check .

@@ -15,12 +15,9 @@ import pytest
 from aristobot.contracts.crds.definitions import KINDS, definition
 from aristobot.contracts.crds.rules import RULES
 from aristobot.contracts.kubernetes import GROUP, VERSION
-from tests.cluster.test_api_conformance import CONFIG, CONTEXT
 from tests.support.admission import admit
 from tests.support.documents import BAD, CHANGES, GOOD, document
 from tests.support.kube_api.bare import ApiClient, connected
-
-pytestmark = pytest.mark.skipif(CONFIG is None, reason=f"KUBECONFIG is not at {CONTEXT}")
 
 TEST_GROUP = "crds-test.aristobot.io"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -65,11 +62,9 @@ async def _remove(server: ApiClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def definitions() -> Iterator[None]:
-    assert CONFIG is not None
-
+def renamed_definitions(cluster: dict[str, Any]) -> Iterator[None]:
     async def do(work: Any) -> None:
-        async with connected(CONFIG, "default") as server:
+        async with connected(cluster, "default") as server:
             await work(server)
 
     asyncio.run(do(_remove))  # of a run that was killed
@@ -79,9 +74,8 @@ def definitions() -> Iterator[None]:
 
 
 @pytest.fixture
-async def server(definitions: None) -> AsyncIterator[ApiClient]:
-    assert CONFIG is not None
-    async with connected(CONFIG, "default") as client:
+async def server(cluster: dict[str, Any], renamed_definitions: None) -> AsyncIterator[ApiClient]:
+    async with connected(cluster, "default") as client:
         yield client
 
 

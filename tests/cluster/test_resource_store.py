@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,34 +16,31 @@ from aristobot.core.errors import Misconfigured  # noqa: E402
 from aristobot.platform import kube_api  # noqa: E402
 from aristobot.platform.kubeconfig import read_access  # noqa: E402
 from aristobot.platform.kubernetes_store import KubernetesResourceStore  # noqa: E402
-from tests.cluster.test_api_conformance import CONFIG, CONTEXT  # noqa: E402
 from tests.support.resource_stores import (  # noqa: E402
     Place,
     ResourceStoreConformance,
     RulesConformance,
 )
 
-pytestmark = pytest.mark.skipif(CONFIG is None, reason=f"KUBECONFIG is not at {CONTEXT}")
-
-
 KINDS = ("ActiveStrategy", "Broker", "Strategy")
 SECRET = "keys"
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[kube_api.KubeApi]:
-    async with kube_api.connect(read_access(CONTEXT, os.environ)) as api:
+async def api(cluster: dict[str, Any]) -> AsyncIterator[kube_api.KubeApi]:
+    context = cluster["current-context"]
+    async with kube_api.connect(read_access(context, os.environ)) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
-def owners() -> Iterator[list[str]]:
+def owners(cluster: dict[str, Any], definitions: None) -> Iterator[list[str]]:
     """Two new namespaces; they are asked to go and not waited for, which takes seconds."""
     suffix = secrets.token_hex(4)
     names = [f"store-test-{suffix}-{number}" for number in (1, 2)]
 
     async def change(*, create: bool) -> None:
-        async with kube_api.connect(read_access(CONTEXT, os.environ)) as api:
+        async with kube_api.connect(read_access(cluster["current-context"], os.environ)) as api:
             for name in names:
                 if create:
                     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ccxt
@@ -10,8 +11,12 @@ from tests.harness.platform import Platform
 
 
 def ccxt_of(platform: Platform, broker: str) -> Any:
-    """ccxt with the broker's credentials; its only changes are the base URL and spot alone."""
-    keys = platform.secret(f"{broker}-simulator")
+    """ccxt with the broker's credentials."""
+    return ccxt_at(platform.simulator_url, platform.secret(f"{broker}-simulator"))
+
+
+def ccxt_at(simulator_url: str, keys: Mapping[str, str]) -> Any:
+    """ccxt with `apiKey` and `apiSecret`; its only changes are the base URL and spot alone."""
     exchange = ccxt.binance(
         {
             "apiKey": keys["apiKey"],
@@ -28,7 +33,7 @@ def ccxt_of(platform: Platform, broker: str) -> Any:
     )
     exchange.has["fetchCurrencies"] = False
     for scope in ("public", "private"):
-        exchange.urls["api"][scope] = f"{platform.simulator_url}/api/v3"
+        exchange.urls["api"][scope] = f"{simulator_url}/api/v3"
     exchange.load_markets()
     return exchange
 

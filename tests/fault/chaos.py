@@ -227,7 +227,7 @@ class Chaos:
         raise AssertionError(f"{part} is not started again within 10 s")
 
     def _audit(self) -> Audit:
-        ledger = Ledger(self._platform)
+        ledger = Ledger.of(self._platform)
         accounts = {name: Account.of(self._platform, name) for name in self._brokers}
         deadline = time.monotonic() + self._options.settle_seconds
         while True:

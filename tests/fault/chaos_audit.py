@@ -54,18 +54,24 @@ class Audit:
 
 
 def audit(ledger: Ledger, accounts: Mapping[str, Account], sent: Sequence[Sent]) -> Audit:
-    """Compare what the senders were told, what the platform wrote, and what the exchange did."""
+    """Compare what the senders were told, what the platform wrote, and what the exchange did.
+
+    Of the brokers in `accounts`, whatever else the platform has.
+    """
+    brokers = list(accounts)
     webhooks = ledger.rows(
-        "SELECT id, broker, indicator, outcome, code, command_id, received_at FROM webhooks"
+        "SELECT id, broker, indicator, outcome, code, command_id, received_at FROM webhooks "
+        "WHERE broker = ANY($1)",
+        brokers,
     )
-    orders = ledger.rows("SELECT * FROM orders")
+    orders = ledger.rows("SELECT * FROM orders WHERE broker = ANY($1)", brokers)
     placed = [row for account in accounts.values() for row in account.orders()]
     outbox = ledger.outbox()
     found = [
         *_lost_answers(webhooks, sent),
         *_signals(webhooks, orders, placed, sent),
         *_books(orders, placed),
-        *_fills(ledger),
+        *_fills(ledger, brokers),
         *_positions(ledger, accounts),
     ]
     if outbox:
@@ -139,11 +145,12 @@ def _books(orders: list[Row], placed: list[Row]) -> list[str]:
     return found
 
 
-def _fills(ledger: Ledger) -> list[str]:
+def _fills(ledger: Ledger, brokers: list[str]) -> list[str]:
     rows = ledger.rows(
         "SELECT o.client_order_id, o.executed_quantity, sum(f.quantity) AS filled FROM orders o "
-        "LEFT JOIN fills f USING (owner, broker, client_order_id) "
-        "GROUP BY o.client_order_id, o.executed_quantity"
+        "LEFT JOIN fills f USING (owner, broker, client_order_id) WHERE o.broker = ANY($1) "
+        "GROUP BY o.client_order_id, o.executed_quantity",
+        brokers,
     )
     return [
         f"{row['client_order_id']}: executed {row['executed_quantity']}, fills {row['filled']}"

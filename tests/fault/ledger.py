@@ -64,12 +64,15 @@ def post(url: str, body: bytes) -> httpx.Response:
 
 
 class Ledger:
-    """Reads a running platform's tables as they are now."""
+    """Reads a running platform's tables as they are now. `url`: of its database."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @classmethod
+    def of(cls, platform: Platform) -> Ledger:
         address = json.loads((platform.data / "run" / "address").read_text())
-        self._url: str = address["database_url"]
+        return cls(address["database_url"])
 
     async def _rows(self, query: str, values: tuple[Any, ...]) -> list[Row]:
         connection = await asyncpg.connect(self._url, timeout=10)
@@ -105,31 +108,32 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A broker's simulated account."""
+    """A broker's simulated account. `url`: the simulator's."""
 
-    platform: Platform
+    url: str
     api_key: str
 
     @classmethod
     def of(cls, platform: Platform, broker: str) -> Account:
-        return cls(platform, platform.secret(f"{broker}-simulator")["apiKey"])
+        return cls(platform.simulator_url, platform.secret(f"{broker}-simulator")["apiKey"])
 
     def orders(self) -> list[Row]:
-        return self.platform.simulator_orders(self.api_key)
+        """Every order that the simulator ever accepted of it."""
+        found: list[Row] = self._get("/control/orders", api_key=self.api_key)
+        return found
 
     def holdings(self) -> dict[str, Decimal]:
         """Free and locked of every asset but the quote currency, by pair."""
-        answer = httpx.get(
-            f"{self.platform.simulator_url}/control/accounts/{self.api_key}",
-            timeout=10,
-            trust_env=False,
-        )
-        answer.raise_for_status()
         return {
             f"{asset}USDT": Decimal(balance["free"]) + Decimal(balance["locked"])
-            for asset, balance in answer.json()["balances"].items()
+            for asset, balance in self._get(f"/control/accounts/{self.api_key}")["balances"].items()
             if asset != "USDT"
         }
+
+    def _get(self, path: str, **query: str) -> Any:
+        answer = httpx.get(f"{self.url}{path}", params=query, timeout=30, trust_env=False)
+        answer.raise_for_status()
+        return answer.json()
 
 
 def differences(order: Row, placed: Row) -> list[str]:

@@ -36,7 +36,7 @@ class Scene:
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.platform)
+        self.ledger = Ledger.of(self.platform)
         self.account = Account.of(self.platform, self.broker)
         self.url = self.platform.webhook_url(self.broker)
 

@@ -30,7 +30,7 @@ class Desk(Decider):
 
     def look(self) -> None:
         """Once the broker is there."""
-        self.ledger = Ledger(self.platform)
+        self.ledger = Ledger.of(self.platform)
         self.account = Account.of(self.platform, self.broker)
 
     def row(self, decision: Decision) -> Row:

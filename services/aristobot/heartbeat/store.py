@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from aristobot.core.candle_builder import Missed
 from aristobot.core.candles import Candle, Timeframe
 from aristobot.core.errors import Retryable
 from aristobot.platform.db import EVERY_OWNER, Database
+from aristobot.platform.schema import require_current_schema
 from aristobot.platform.statements import Statement
 from aristobot.platform.tables_market import (
     candles,
@@ -86,6 +88,18 @@ class HeartbeatStore:
         self._wake = asyncio.Event()
         self._months: set[str] = set()
         self._is_away = False
+        self._is_migrated = False
+
+    @asynccontextmanager
+    async def _transaction(self, *, waits_for_disk: bool = True) -> AsyncIterator[AsyncConnection]:
+        """Raises `Retryable` too while there are no tables: in a cluster all start at once."""
+        if not self._is_migrated:
+            await require_current_schema(self._database)
+            self._is_migrated = True
+        async with self._database.transaction(
+            EVERY_OWNER, waits_for_disk=waits_for_disk
+        ) as connection:
+            yield connection
 
     @property
     def pending(self) -> int:
@@ -129,7 +143,7 @@ class HeartbeatStore:
         # In one order everywhere: the other replica inserts the same rows at the same moment, and
         # each waits for the other's row.
         rows = sorted((self._row(candle) for candle in batch), key=_row_order)
-        async with self._database.transaction(EVERY_OWNER) as connection:
+        async with self._transaction() as connection:
             if rows:
                 await _INSERT.run_many(connection, rows)
             if gaps:
@@ -170,7 +184,7 @@ class HeartbeatStore:
             if name in self._months:
                 continue
             following = (first + timedelta(days=32)).replace(day=1)
-            async with self._database.transaction(EVERY_OWNER) as connection:
+            async with self._transaction() as connection:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({_PARTITIONS_LOCK})"))
                 await connection.execute(
                     text(
@@ -188,20 +202,20 @@ class HeartbeatStore:
             candles.c.symbol == symbol,
             candles.c.open_time >= since,
         )
-        async with self._database.transaction(EVERY_OWNER) as connection:
+        async with self._transaction() as connection:
             rows = (await connection.execute(query)).mappings()
             return [Candle(**{**row, "timeframe": Timeframe(row["timeframe"])}) for row in rows]
 
     async def settle_gaps(self) -> None:
         """Mark gaps as filled whose candles are all there. Raises `Retryable`."""
-        async with self._database.transaction(EVERY_OWNER) as connection:
+        async with self._transaction() as connection:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_GAPS_LOCK})"))
             await connection.execute(_SETTLE, {"market": self._market})
 
     async def start_run(self, at: datetime) -> int:
         """Record a start; returns its id. Raises `Retryable`."""
         row = {"market": self._market, "replica": self._replica, "started_at": at}
-        async with self._database.transaction(EVERY_OWNER) as connection:
+        async with self._transaction() as connection:
             query = insert(heartbeat_runs).values(**row).returning(heartbeat_runs.c.id)
             return int((await connection.execute(query)).scalar_one())
 
@@ -210,7 +224,7 @@ class HeartbeatStore:
         mine = (heartbeat_status.c.market == self._market) & (
             heartbeat_status.c.replica == self._replica
         )
-        async with self._database.transaction(EVERY_OWNER) as connection:
+        async with self._transaction() as connection:
             await connection.execute(
                 update(heartbeat_runs).where(heartbeat_runs.c.id == run).values(stopped_at=at)
             )
@@ -224,7 +238,7 @@ class HeartbeatStore:
         statement = upsert(heartbeat_status).values(
             market=self._market, replica=self._replica, **row
         )
-        async with self._database.transaction(EVERY_OWNER, waits_for_disk=False) as connection:
+        async with self._transaction(waits_for_disk=False) as connection:
             await connection.execute(
                 statement.on_conflict_do_update(index_elements=["market", "replica"], set_=row)
             )

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.errors import Misconfigured, Retryable
+from aristobot.heartbeat.store import HeartbeatStore
 from aristobot.platform import migrations, tables_spans
 from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.migrate import migrate
@@ -114,19 +115,33 @@ async def test_migrating_twice_changes_nothing(database: Database) -> None:
 async def test_an_older_schema_is_waited_for_and_a_newer_one_refused(
     database: Database, found: str | None, raises: type[Exception], says: str
 ) -> None:
-    async def set_revision(revision: str | None) -> None:
-        async with database.transaction(EVERY_OWNER) as connection:
-            await connection.execute(text("DELETE FROM alembic_version"))
-            if revision is not None:
-                insert = text("INSERT INTO alembic_version VALUES (:revision)")
-                await connection.execute(insert, {"revision": revision})
-
-    await set_revision(found)
+    await _set_revision(database, found)
     try:
         with pytest.raises(raises, match=says):
             await require_current_schema(database)
     finally:
-        await set_revision(REVISION)
+        await _set_revision(database, REVISION)
+
+
+async def test_a_heartbeat_waits_for_its_tables(database: Database) -> None:
+    """In a cluster it starts beside the part that makes them."""
+    store = HeartbeatStore(database, "binance", "a")
+    await _set_revision(database, None)
+    try:
+        for ask in (store.stored("BTCUSDT", datetime.now(UTC)), store.settle_gaps()):
+            with pytest.raises(Retryable, match="is at nothing"):
+                await ask
+    finally:
+        await _set_revision(database, REVISION)
+    assert await store.stored("BTCUSDT", datetime.now(UTC)) == []
+
+
+async def _set_revision(database: Database, revision: str | None) -> None:
+    async with database.transaction(EVERY_OWNER) as connection:
+        await connection.execute(text("DELETE FROM alembic_version"))
+        if revision is not None:
+            insert = text("INSERT INTO alembic_version VALUES (:revision)")
+            await connection.execute(insert, {"revision": revision})
 
 
 def test_the_revision_is_the_newest_migration() -> None:

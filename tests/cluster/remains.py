@@ -1,0 +1,44 @@
+"""What is there: before an installation, and after it was uninstalled."""
+
+from __future__ import annotations
+
+from tests.cluster.kubectl import Kubectl
+
+#: `Kind/name` of each object.
+Objects = frozenset[str]
+
+_GROUP = "trading.aristobot.io"
+DEFINITIONS: Objects = frozenset(
+    f"CustomResourceDefinition/{kind}.{_GROUP}"
+    for kind in ("activestrategies", "brokers", "strategies")
+)
+#: Kinds that come and go by themselves, with what they are about.
+_FLEETING = {"Event", "EndpointSlice", "Endpoints", "PodMetrics"}
+#: Of every namespace.
+_GIVEN = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
+
+
+def _kinds(kubectl: Kubectl, *, namespaced: bool) -> str:
+    listing = ("api-resources", "--verbs=list", "-o", "name", f"--namespaced={namespaced}".lower())
+    return ",".join(kubectl.run(*listing).stdout.split())
+
+
+def _titles(kubectl: Kubectl, kinds: str) -> Objects:
+    found = kubectl.list(kinds, "--ignore-not-found")
+    return frozenset(
+        f"{each['kind']}/{each['metadata']['name']}"
+        for each in found
+        if each["kind"] not in _FLEETING
+    )
+
+
+def in_namespace(kubectl: Kubectl) -> Objects:
+    """Everything in the namespace, of every kind that the API server has, but what each has."""
+    return _titles(kubectl, _kinds(kubectl, namespaced=True)) - _GIVEN
+
+
+def cluster_wide(kubectl: Kubectl) -> Objects:
+    """Everything that is in no namespace, but namespaces and volumes, which others come and go."""
+    kinds = _kinds(kubectl, namespaced=False).split(",")
+    left = [kind for kind in kinds if kind not in ("namespaces", "persistentvolumes")]
+    return _titles(kubectl, ",".join(left))
