@@ -134,7 +134,7 @@ class Leadership:
         limit: float = spec.get("leaseDurationSeconds", DURATION_SECONDS)
         return now - self._seen.since > limit
 
-    def _lease(self, before: Object | None, seconds: int = DURATION_SECONDS) -> Object:
+    def _lease(self, before: Object | None, seconds: int | None = None) -> Object:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         old: dict[str, Any] = before["spec"] if before else {}
         is_new = old.get("holderIdentity") != self._identity
@@ -145,7 +145,7 @@ class Leadership:
             "metadata": {**metadata, "name": self._name, "namespace": self._namespace},
             "spec": {
                 "holderIdentity": self._identity,
-                "leaseDurationSeconds": seconds,
+                "leaseDurationSeconds": seconds or DURATION_SECONDS,
                 "acquireTime": now if is_new else old.get("acquireTime", now),
                 "renewTime": now,
                 "leaseTransitions": old.get("leaseTransitions", 0) + (1 if is_new and old else 0),
