@@ -14,6 +14,7 @@ from aristobot.contracts.messages import HoldingsReply, strategy_holder
 from aristobot.contracts.resources import ActiveStrategy
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.errors import Retryable
+from aristobot.platform import telemetry
 from aristobot.platform.bus import Bus
 from aristobot.platform.holdings import ask_holdings
 from aristobot_operator.work_queue import Key
@@ -73,7 +74,9 @@ class Holdings:
                 del self._known[key]
             for key in sorted(wanted):
                 try:
-                    await self.ask(key)
+                    # By its first word the span is never sampled, nor what follows from it.
+                    with telemetry.internal_span("resync holdings"):
+                        await self.ask(key)
                 except Retryable as error:
                     logger.info("holdings not known", extra={"broker": str(key), "why": str(error)})
             await asyncio.sleep(_ASK_SECONDS)
