@@ -1,24 +1,21 @@
 """What the watches have shown: the one place that decisions read the cluster from.
 
-Filled once by listing, then kept by events; `mismatches` compares it with a fresh list, by which a
-watch that has fallen silent is noticed. Of Secrets that aren't ours to read, only the digests of
-their entries are kept. Deliberately not here: asking the API server, and deciding.
+Filled once by listing, then kept by events and by the answers to our own writes, whichever comes
+first; who wants to know is told once of each change. `mismatches` compares it with a fresh list, by
+which a watch that has fallen silent is noticed. Of Secrets only the digests of their entries are
+kept. Deliberately not here: asking the API server, deciding, and whom a change matters to
+(`plans.concern`).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from aristobot.contracts.kubernetes import (
-    ACTIVE_STRATEGY_LABEL,
-    BROKER_LABEL,
-    MANAGED_BY_LABEL,
-    OPERATOR,
-)
+from aristobot.contracts.kubernetes import MANAGED_BY_LABEL, OPERATOR
 from aristobot_operator.kube import Object
 from aristobot_operator.work_queue import Key
 
@@ -36,6 +33,7 @@ WATCHED: Final = (
 RESOURCES: Final = ("Broker", "Strategy", "ActiveStrategy")
 #: Of these only what carries our label is ours to look at.
 _CHILDREN: Final = ("Deployment", "Pod")
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +45,46 @@ class Difference:
     there: str | None
 
 
-class Cache:
-    def __init__(self) -> None:
-        self._objects: dict[str, dict[Key, Object]] = {kind: {} for kind in WATCHED}
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object before and after; None when it wasn't there yet, or isn't any more."""
 
-    def put(self, kind: str, found: Object) -> Key:
-        """Take an object as it is now; returns its key."""
+    key: Key
+    before: Object | None
+    after: Object | None
+
+
+class Cache:
+    """`changed` is told of each change once, whether a watch or an answer showed it first."""
+
+    def __init__(self, changed: Callable[[Change], None] = lambda _: None) -> None:
+        self._changed = changed
+        self._objects: dict[str, dict[Key, Object]] = {kind: {} for kind in WATCHED}
+        self._derived: dict[Key, dict[str, tuple[tuple[object, ...], Any]]] = {}
+
+    def put(self, kind: str, found: Object) -> None:
+        """Take an object as it is now. One that isn't newer than what is known changes nothing."""
         key = key_of(kind, found)
         before = self._objects[kind].get(key)
-        if is_followed(kind, found) and not _is_older(found, before):
-            self._objects[kind][key] = digested(found) if kind == "Secret" else found
-        return key
+        if before is not None and _is_known(found, before):
+            return
+        if is_followed(kind, found):
+            after = self._objects[kind][key] = digested(found) if kind == "Secret" else found
+            self._changed(Change(key, before, after))
+        elif before is not None:  # somebody took our label off
+            self._forget(key, before)
 
-    def remove(self, kind: str, found: Object) -> Key:
+    def remove(self, kind: str, found: Object) -> None:
+        """Forget an object that is gone, but not another one of its name that came after it."""
         key = key_of(kind, found)
-        self._objects[kind].pop(key, None)
-        return key
+        before = self._objects[kind].get(key)
+        if before is not None and before["metadata"].get("uid") == found["metadata"].get("uid"):
+            self._forget(key, before)
+
+    def _forget(self, key: Key, before: Object) -> None:
+        del self._objects[key.kind][key]
+        self._derived.pop(key, None)
+        self._changed(Change(key, before, None))
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._objects[kind].get(Key(kind, namespace, name))
@@ -70,40 +92,36 @@ class Cache:
     def all(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All of a kind, by namespace and name."""
         found = self._objects[kind]
-        return [found[k] for k in sorted(found) if namespace is None or k.namespace == namespace]
+        keys = (key for key in found if namespace is None or key.namespace == namespace)
+        return [found[key] for key in sorted(keys)]
 
     def labelled(self, kind: str, namespace: str, label: str, value: str) -> list[Object]:
-        return [each for each in self.all(kind, namespace) if labels_of(each).get(label) == value]
+        return [
+            each
+            for key, each in self._objects[kind].items()
+            if key.namespace == namespace and labels_of(each).get(label) == value
+        ]
 
     def resources(self) -> list[Key]:
         """Every resource that has a status of ours."""
         return [key for kind in RESOURCES for key in sorted(self._objects[kind])]
 
-    def concerned(self, kind: str, found: Object) -> Iterator[Key]:
-        """The resources that a change of `found` may matter to."""
-        namespace, name = namespace_of(found), name_of(found)
-        match kind:
-            case "Broker":
-                yield Key(kind, namespace, name)
-                yield from self._that_refer(namespace, "brokerRef", name)
-            case "Strategy":
-                yield Key(kind, namespace, name)
-                yield from self._that_refer(namespace, "strategyRef", name)
-            case "ActiveStrategy":
-                yield Key(kind, namespace, name)
-                # A broker is kept while a strategy that has to wind down needs it.
-                yield Key("Broker", namespace, found.get("spec", {})["brokerRef"]["name"])
-            case "ConfigMap":
-                for strategy in self.all("Strategy", namespace):
-                    reference = strategy.get("spec", {}).get("codeConfigMapRef") or {}
-                    if reference.get("name") == name:
-                        yield from self.concerned("Strategy", strategy)
-            case "Secret":
-                # Few brokers and cheap to look at, so no index of who names which Secret.
-                yield from (key_of("Broker", each) for each in self.all("Broker", namespace))
-                yield from _by_label(found, namespace)
-            case _:
-                yield from _by_label(found, namespace)
+    def derived(
+        self, what: str, key: Key, inputs: tuple[object, ...], make: Callable[[], _Made]
+    ) -> _Made:
+        """`make()`, made once for the same `inputs`, the very same objects.
+
+        Objects here are never changed, only replaced, so what `make` reads of them stays true. It
+        must read nothing else.
+        """
+        known = self._derived.get(key, {}).get(what)
+        if known is not None and list(map(id, known[0])) == list(map(id, inputs)):
+            made: _Made = known[1]
+            return made
+        made = make()
+        if key in self._objects[key.kind]:  # forgotten with it
+            self._derived.setdefault(key, {})[what] = (inputs, made)
+        return made
 
     def mismatches(self, kind: str, namespace: str, listed: Iterable[Object]) -> list[Difference]:
         """Where a list of the kind, taken just now, differs from what the watch has shown."""
@@ -114,11 +132,6 @@ class Cache:
             for key in sorted(there.keys() | seen.keys())
             if _version(seen.get(key)) != _version(there.get(key))
         ]
-
-    def _that_refer(self, namespace: str, reference: str, name: str) -> Iterator[Key]:
-        for each in self.all("ActiveStrategy", namespace):
-            if each.get("spec", {}).get(reference, {}).get("name") == name:
-                yield key_of("ActiveStrategy", each)
 
 
 def digested(secret: Object) -> Object:
@@ -163,24 +176,19 @@ def is_deleting(found: Object) -> bool:
     return "deletionTimestamp" in found["metadata"]
 
 
-def _by_label(found: Object, namespace: str) -> Iterator[Key]:
-    labels = labels_of(found)
-    if broker := labels.get(BROKER_LABEL):
-        yield Key("Broker", namespace, broker)
-    if strategy := labels.get(ACTIVE_STRATEGY_LABEL):
-        yield Key("ActiveStrategy", namespace, strategy)
-
-
 def _version(found: Any) -> str | None:
     return None if found is None else str(found["metadata"].get("resourceVersion"))
 
 
-def _is_older(found: Object, before: Object | None) -> bool:
-    """Versions of one object can be compared as numbers (KEP-5504); ours may be the newer one.
+def _is_known(found: Object, before: Object) -> bool:
+    """Whether `found` is what we know already, or older.
 
-    What an API call of ours returned is put here at once, and the watch shows it a moment later.
+    Versions of one object can be compared as numbers (KEP-5504); ours may be the newer one: what an
+    API call of ours returned is put here at once, and the watch shows it a moment later.
     """
-    if before is None or before["metadata"].get("uid") != found["metadata"].get("uid"):
+    if before["metadata"].get("uid") != found["metadata"].get("uid"):
         return False
     new, old = _version(found), _version(before)
-    return bool(new and old and new.isdigit() and old.isdigit() and int(new) < int(old))
+    if new is None or old is None:
+        return False
+    return new == old or (new.isdigit() and old.isdigit() and int(new) < int(old))

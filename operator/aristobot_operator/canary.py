@@ -2,15 +2,18 @@
 
 Known of every watcher there is (nolar/kopf#585 and others): the connection stands, nothing comes,
 and all looks well. So every kind is listed now and then and compared with the cache. A difference
-that is still there a while later, while the watch showed nothing of that object, ends the process;
-the new one lists everything. Nothing that a user changed can go unseen for longer than the two
-together. In a quiet cluster nothing is missed, and nothing is noticed.
+that is still there a while later, while the watch of the kind showed nothing at all, ends the
+process; the new one lists everything. A watch that goes on showing others may only be behind, when
+thousands of objects change at once, and a new process would be further behind; it has a minute.
+Nothing that a user changed can go unseen for longer. In a quiet cluster nothing is missed, and
+nothing is noticed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 
 from aristobot.contracts.kubernetes import MANAGED_BY_LABEL, OPERATOR
 from aristobot.core.errors import AristobotError
@@ -22,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
 AGAIN_SECONDS = 10.0
+#: So often a watch that moves is looked at again.
+_LOOKS = 6
 _CHILDREN = ("Deployment", "Pod")
 
 
@@ -46,33 +51,46 @@ def silent(first: list[Difference], second: list[Difference]) -> list[Difference
 
 
 class Canary:
+    """`shown`: how much the watch of each kind has shown so far."""
+
     def __init__(
-        self,
-        kube: Kube,
-        cache: Cache,
-        namespaces: list[str],
+        self, kube: Kube, cache: Cache, namespaces: list[str], shown: Mapping[str, int]
     ) -> None:
         self._kube = kube
         self._cache = cache
         self._namespaces = namespaces
+        self._shown = shown
 
     async def run(self) -> None:
         """Look for ever. Raises `SilentWatch`; an API server that is away proves nothing."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                first = await self._differences()
-                if first:
-                    await asyncio.sleep(AGAIN_SECONDS)
-                    unseen = silent(first, await self._differences())
-                    if unseen:
-                        raise SilentWatch(_sentence(unseen))
+                await self._compare()
             except SilentWatch:
                 raise
             except AristobotError as error:
                 logger.warning("watches can't be compared", extra={"error": str(error)})
                 continue
             metrics.WATCH_AGREED.set_to_current_time()
+
+    async def _compare(self) -> None:
+        unseen = await self._differences()
+        for look in range(_LOOKS):
+            if not unseen:
+                return
+            moved = self._moves()
+            await asyncio.sleep(AGAIN_SECONDS)
+            unseen = silent(unseen, await self._differences())
+            is_last = look == _LOOKS - 1
+            lost = unseen if is_last else [each for each in unseen if not moved(each)]
+            if lost:
+                raise SilentWatch(_sentence(lost))
+
+    def _moves(self) -> Callable[[Difference], bool]:
+        """Tells later whether the watch of a difference's kind has shown anything since now."""
+        before = dict(self._shown)
+        return lambda each: self._shown.get(each.key.kind, 0) != before.get(each.key.kind, 0)
 
     async def _differences(self) -> list[Difference]:
         found: list[Difference] = []

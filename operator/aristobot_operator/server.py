@@ -41,10 +41,11 @@ from aristobot_operator.acting.runners import Runners
 from aristobot_operator.acting.simulator import SimulatedAccounts
 from aristobot_operator.acting.status import StatusWriter
 from aristobot_operator.acting.wind_down import WindDown
-from aristobot_operator.cache import WATCHED, Cache
+from aristobot_operator.cache import WATCHED, Cache, Change
 from aristobot_operator.canary import AGAIN_SECONDS, LOOK_SECONDS, Canary
 from aristobot_operator.kube import Kube
 from aristobot_operator.leader import Leadership
+from aristobot_operator.plans.concern import changes_directory, concerned
 from aristobot_operator.plans.directory import wanted_directory
 from aristobot_operator.settings import OperatorSettings
 from aristobot_operator.watching import Watches
@@ -111,7 +112,7 @@ class Operator:
         self._kube = kube
         self._events = Events(kube, identity)
         self._registry = registry
-        self._cache = Cache()
+        self._cache = Cache(self._noticed)
         self._queue = WorkQueue()
         self._bus: Bus | None = None
         self._directory: DirectoryWriter | None = None
@@ -169,14 +170,15 @@ class Operator:
                 self._wind_down,
             ),
         )
-        watches = Watches(settings, cache, self._look_at, self._changed, registry=self._registry)
+        watches = Watches(settings, cache, registry=self._registry)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(settings.workers):
                     tasks.create_task(reconciler.work(), name=f"worker {number}")
                 tasks.create_task(watches.run(stop), name="watches")
                 tasks.create_task(self._resync(), name="resync")
-                tasks.create_task(Canary(kube, cache, settings.namespaces).run(), name="canary")
+                canary = Canary(kube, cache, settings.namespaces, watches.shown)
+                tasks.create_task(canary.run(), name="canary")
                 tasks.create_task(self._speak(credentials), name="NATS")
         finally:
             await accounts.close()
@@ -226,8 +228,10 @@ class Operator:
             self._queue.add(key)
         metrics.QUEUED.set(len(self._queue))
 
-    def _changed(self, kind: str) -> None:
-        if self._directory is not None and kind not in ("Deployment", "Pod"):
+    def _noticed(self, change: Change) -> None:
+        for key in sorted(concerned(self._cache, change)):
+            self._look_at(key)
+        if self._directory is not None and changes_directory(change):
             self._directory.changed()
 
     def _traded(self) -> Iterator[BrokerKey]:

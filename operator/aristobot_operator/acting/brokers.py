@@ -66,7 +66,7 @@ class Brokers:
             state = State(Condition.PAUSED, "True", Reason.RECONCILE_DISABLED, text)
             await self._write(found, (*plans.plan_broker(self.cache, found, None).states, state))
             return None
-        broker = parsed(found, Broker)
+        broker = parsed(self.cache, found, Broker)
         simulator = None
         if isinstance(broker, Broker):
             simulator = await self.accounts.ensure(found, broker)

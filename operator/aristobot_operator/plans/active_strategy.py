@@ -61,7 +61,7 @@ def plan_active_strategy(
     cache: Cache, found: Object, heard: Heard, *, markets: Sequence[str], now: datetime
 ) -> ActiveStrategyPlan:
     """Raises nothing: whatever is wrong with the resource becomes a condition."""
-    active = parsed(found, ActiveStrategy)
+    active = parsed(cache, found, ActiveStrategy)
     if isinstance(active, Problem):
         return _unusable(None, active)
     record = record_or_problem(cache, found, active)

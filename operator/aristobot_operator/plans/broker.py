@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aristobot.contracts.kubernetes import BROKER_LABEL, WIND_DOWN_FINALIZER, gateway_name
+from aristobot.contracts.kubernetes import BROKER_LABEL, gateway_name
 from aristobot.contracts.resources import Broker, Environment
 from aristobot.contracts.workload import credentials_secret
-from aristobot_operator.cache import Cache, is_deleting, name_of, namespace_of
+from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.conditions import State, bad, good
 from aristobot_operator.kube import Object
+from aristobot_operator.plans.concern import winds_down
 from aristobot_operator.plans.deployment import deployed
 from aristobot_operator.plans.seen import Problem, parsed
 from aristobot_operator.reasons import Condition, Reason
@@ -34,7 +35,7 @@ class BrokerPlan:
 
 def plan_broker(cache: Cache, found: Object, simulator: Problem | None) -> BrokerPlan:
     """`simulator`: why the simulated account could not be opened; None when it is, or needn't."""
-    broker = parsed(found, Broker)
+    broker = parsed(cache, found, Broker)
     if isinstance(broker, Problem):
         return BrokerPlan(None, (bad(Condition.ACCEPTED, broker.reason, broker.text),))
     namespace, name = namespace_of(found), name_of(found)
@@ -91,14 +92,8 @@ def users_that_wind_down(cache: Cache, namespace: str, broker: str) -> list[str]
     return [
         name_of(each)
         for each in cache.all("ActiveStrategy", namespace)
-        if each["spec"]["brokerRef"]["name"] == broker and _winds_down(each)
+        if each["spec"]["brokerRef"]["name"] == broker and winds_down(each)
     ]
-
-
-def _winds_down(found: Object) -> bool:
-    wants = found["spec"].get("onDelete", "detach") != "detach"
-    holds = WIND_DOWN_FINALIZER in (found["metadata"].get("finalizers") or ())
-    return holds or (wants and not is_deleting(found))
 
 
 def ready(states: Iterable[State]) -> State:

@@ -14,7 +14,7 @@ from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord, To
 from aristobot.contracts.resources import ActiveStrategy, Broker
 from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.workload import OWNER_WEBHOOK_SECRET, webhook_secret
-from aristobot_operator.cache import Cache, name_of
+from aristobot_operator.cache import Cache, key_of, name_of
 from aristobot_operator.plans.seen import Problem, parsed, record_or_problem
 
 TOKEN_ENTRY = "token"
@@ -38,7 +38,7 @@ def wanted_directory(cache: Cache, owners: Sequence[str]) -> Directory:
     resting: set[str] = set()
     for owner in owners:
         for found in cache.all("Broker", owner):
-            broker = parsed(found, Broker)
+            broker = parsed(cache, found, Broker)
             if isinstance(broker, Problem):
                 continue
             brokers[str(BrokerKey(owner, name_of(found)))] = BrokerRecord.of(owner, broker).encode()
@@ -47,13 +47,15 @@ def wanted_directory(cache: Cache, owners: Sequence[str]) -> Directory:
         if token := _token(cache, owner, OWNER_WEBHOOK_SECRET):
             tokens.setdefault(token, TokenRecord(owner=owner).encode())
         for found in cache.all("ActiveStrategy", owner):
-            active = parsed(found, ActiveStrategy)
+            active = parsed(cache, found, ActiveStrategy)
             if isinstance(active, Problem):
                 continue
             record = record_or_problem(cache, found, active)
             if isinstance(record, ActiveStrategyRecord):
                 key = f"{owner}.{name_of(found)}"
-                strategies[key] = record.encode()
+                strategies[key] = cache.derived(
+                    "encoded", key_of("ActiveStrategy", found), (record,), record.encode
+                )
                 if record.paused or not record.active:
                     resting.add(key)
     return Directory(brokers, tokens, strategies, frozenset(resting))

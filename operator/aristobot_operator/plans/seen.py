@@ -19,7 +19,7 @@ from aristobot.contracts.resources import (
     parse_document,
 )
 from aristobot.core.errors import Misconfigured
-from aristobot_operator.cache import Cache, is_deleting, name_of, namespace_of
+from aristobot_operator.cache import Cache, is_deleting, key_of, name_of, namespace_of
 from aristobot_operator.kube import Object
 from aristobot_operator.reasons import Reason
 
@@ -34,8 +34,13 @@ class Problem:
     text: str
 
 
-def parsed(found: Object, model: type[_Model]) -> _Model | Problem:
+def parsed(cache: Cache, found: Object, model: type[_Model]) -> _Model | Problem:
     """The typed resource."""
+    key = key_of(model.__name__, found)
+    return cache.derived("parsed", key, (found,), lambda: _read(found, model))
+
+
+def _read(found: Object, model: type[_Model]) -> _Model | Problem:
     metadata = {"name": name_of(found), "namespace": namespace_of(found)}
     try:
         document: Document = parse_document(
@@ -65,7 +70,7 @@ def _usable(cache: Cache, namespace: str, name: str, model: type[_Model]) -> _Mo
     found = cache.get(model.__name__, namespace, name)
     if found is None:
         return None
-    document = parsed(found, model)
+    document = parsed(cache, found, model)
     return None if isinstance(document, Problem) else document
 
 
@@ -98,17 +103,33 @@ def record_or_problem(
     """What services are told of an active strategy. One that is being deleted decides no more."""
     namespace = namespace_of(found)
     strategy = strategy_of(cache, namespace, active.spec.strategy_ref.name)
+    broker = broker_of(cache, namespace, active.spec.broker_ref.name)
     code = code_of(cache, namespace, strategy) if strategy is not None else None
+    return cache.derived(
+        "record",
+        key_of("ActiveStrategy", found),
+        (found, active, strategy, broker, code),
+        lambda: _record(found, active, strategy, broker, code),
+    )
+
+
+def _record(
+    found: Object,
+    active: ActiveStrategy,
+    strategy: Strategy | None,
+    broker: Broker | None,
+    code: str | Problem | None,
+) -> ActiveStrategyRecord | Problem:
     if isinstance(code, Problem):
         return code
     try:
         record = record_of(
-            namespace,
+            namespace_of(found),
             active,
             uid=str(found["metadata"]["uid"]),
             generation=int(found["metadata"]["generation"]),
             strategy=strategy,
-            broker=broker_of(cache, namespace, active.spec.broker_ref.name),
+            broker=broker,
             code=code,
         )
     except NotRunnable as error:

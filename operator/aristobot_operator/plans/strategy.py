@@ -12,7 +12,7 @@ from aristobot_operator.reasons import Condition, Reason
 
 def plan_strategy(cache: Cache, found: Object) -> tuple[State, ...]:
     """Its conditions, Ready first."""
-    strategy = parsed(found, Strategy)
+    strategy = parsed(cache, found, Strategy)
     code = strategy if isinstance(strategy, Problem) else None
     if isinstance(strategy, Strategy):
         given = code_of(cache, namespace_of(found), strategy)

@@ -50,16 +50,14 @@ class Bucket:
 
     async def put(self, key: str, value: bytes) -> None:
         try:
-            bucket = await self._bus.jetstream.key_value(self._name)
-            await bucket.put(key, value)
+            await self._write(key, value)
         except _AWAY as error:
             raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
 
     async def delete(self, key: str) -> None:
         """Remove a key; one that isn't there is fine."""
         try:
-            bucket = await self._bus.jetstream.key_value(self._name)
-            await bucket.delete(key)
+            await self._write(key, b"", deleted=True)
         except _AWAY as error:
             raise Retryable(f"bucket {self._name}: {error or type(error).__name__}") from error
 
@@ -81,7 +79,8 @@ class Bucket:
         await self.make_equal({key: value for key, value in present.items() if key in keys})
 
     async def _write(self, key: str, value: bytes, *, deleted: bool = False) -> None:
-        # As nats-py does it, but without asking for the stream first: not every user may.
+        # As nats-py does it, but without asking for the stream first: not every user may, and it
+        # would be a second round trip for each key.
         await self._bus.jetstream.publish(
             f"$KV.{self._name}.{key}",
             value,
