@@ -29,7 +29,7 @@ OF_AN_OWNER = {
     ("", "events"): {"create", "patch"},
     ("", "pods"): SEE,
     ("", "secrets"): {"create", "delete", "get", "list", "patch", "watch"},
-    ("apps", "deployments"): {"create", "delete", "get", "list", "patch", "watch"},
+    ("apps", "deployments"): {"create", "delete", "get", "list", "patch", "update", "watch"},
     ("events.k8s.io", "events"): {"create", "patch"},
     **{(GROUP, kind): {"get", "list", "patch", "watch"} for kind in KINDS},
     **{(GROUP, f"{kind}/finalizers"): {"update"} for kind in KINDS},

@@ -1,8 +1,10 @@
 """Keeps children as they are wanted: applies what is missing or changed, repairs what drifted.
 
 A child that was applied and whose `generation` hasn't moved since needs no call. One that somebody
-changed is applied again as the forced manager of our fields. One of the same name that isn't ours
-is left alone: it may be somebody's own work, and the resource's status says so.
+changed is applied again, as the forced manager of our fields, and what they added is taken out:
+server-side apply alone would let a variable that somebody put into a gateway's environment stay.
+One of the same name that isn't ours is left alone: it may be somebody's own work, and the
+resource's status says so.
 """
 
 from __future__ import annotations
@@ -68,6 +70,30 @@ def _is_ours(wanted: Object, found: Object) -> bool:
     return any(owner.get("uid") == reference["uid"] for owner in owners)
 
 
+def is_shared(found: Object) -> bool:
+    """Whether somebody beside us has set anything in its spec, as `managedFields` tells."""
+    return any(
+        entry.get("manager") != OPERATOR and "f:spec" in (entry.get("fieldsV1") or {})
+        for entry in found["metadata"].get("managedFields") or ()
+    )
+
+
+def only_ours(wanted: Object, found: Object) -> Object:
+    """The update of `found`, which was just applied, that takes out all that we didn't put in.
+
+    The API server fills its defaults in again. It changes no value of ours, so ours they stay. It
+    names no version: the Deployment's controller has written its status meanwhile, as always.
+    """
+    metadata = {
+        name: value for name, value in found["metadata"].items() if name != "resourceVersion"
+    }
+    if "managedFields" in metadata:
+        metadata["managedFields"] = [
+            entry for entry in metadata["managedFields"] if entry.get("manager") == OPERATOR
+        ]
+    return {**wanted, "metadata": metadata}
+
+
 class Children:
     def __init__(self, kube: Kube, cache: Cache) -> None:
         self._kube = kube
@@ -85,6 +111,8 @@ class Children:
         step = next_step(wanted, found, self._applied.get(key))
         if step in (Step.APPLY, Step.REPAIR):
             done = await self._kube.apply(wanted)
+            if step is Step.REPAIR or is_shared(done):
+                done = await self._kube.replace(only_ours(wanted, done))
             self._applied[key] = Applied(
                 annotations_of(wanted)[DIGEST_ANNOTATION], done["metadata"]["generation"]
             )

@@ -61,6 +61,11 @@ async def test_a_changed_or_deleted_child_is_put_back(at_work: World) -> None:
             lambda: "DriftRepaired" in [each[1] for each in at_work.api.events(NAMESPACE)]
         )
         assert events.count("DriftRepaired") <= 1
+        smuggled = at_work.api.get("Deployment", NAMESPACE, "gateway-main")
+        (container,) = smuggled["spec"]["template"]["spec"]["containers"]
+        container["env"].append({"name": "ARISTOBOT_EXCHANGE_URL", "value": "http://evil"})
+        at_work.api.put(smuggled)
+        await at_work.eventually(lambda: "evil" not in str(at_work.api.list("Deployment")))
         at_work.api.delete("Deployment", NAMESPACE, "gateway-main")
         await at_work.eventually(lambda: replicas(at_work, "gateway-main") == 1)
         at_work.api.patch("Secret", NAMESPACE, "gateway-main", {"data": {"nats.creds": "eA=="}})
