@@ -8,13 +8,19 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from aristobot.platform import metrics, telemetry
+from aristobot_operator import metrics as operator_metrics
 
-BOUNDED = {"outcome", "status", "broker", "reason", "stream", "consumer", "le"}
+BOUNDED = {
+    *("outcome", "status", "broker", "reason", "stream", "consumer", "le"),
+    *("kind", "market", "timeframe", "is_late"),
+}
 
 
 def test_names_and_labels() -> None:
     own = [m for m in metrics.REGISTRY.collect() if m.name.startswith("aristobot_")]
     assert len(own) >= 9
+    # They stand on the same registry.
+    assert operator_metrics.PASSES._name in {metric.name for metric in own}
     for metric in own:
         assert re.fullmatch(r"aristobot(_[a-z]+)+", metric.name)
         assert metric.documentation
