@@ -29,7 +29,7 @@ sync = $(find_python); chosen=(--python "$$found"); \
 	UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) \
 	$(UV) sync --quiet --frozen --compile-bytecode "$${chosen[@]}"
 
-.PHONY: help up test test-cluster lint fmt crds chaos bench image clean compile
+.PHONY: help up test test-cluster lint fmt crds chaos bench bench-cluster image clean compile
 .DEFAULT_GOAL := help
 
 help:  ## Show this list.
@@ -65,6 +65,9 @@ chaos: $(VENV)/.develops compile  ## The long fault runs: parts are killed under
 
 bench: $(VENV)/.develops compile  ## Measure throughput, latency, start and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-cluster: $(VENV)/.develops  ## Measure the operator and its pods on the cluster of KUBECONFIG.
+	@$(BIN)/python -m benchmarks.cluster $(ARGS)
 
 image:  ## Build the container image (docker, or podman: make image DOCKER=podman).
 	$(or $(DOCKER),docker) build --tag $(IMAGE) .

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import candles, decisions, ingress, latency, memory, report, start, strategies
+from benchmarks.cluster import on_double
 
 _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "ingress": ingress.run,
@@ -19,6 +20,7 @@ _SECTIONS: dict[str, Callable[..., report.Section]] = {
     "memory": memory.run,
     "strategies": strategies.run,
     "candles": candles.run,
+    "operator": on_double.run,
 }
 
 
