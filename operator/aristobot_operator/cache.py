@@ -86,6 +86,12 @@ class Cache:
         self._derived.pop(key, None)
         self._changed(Change(key, before, None))
 
+    def forget(self, gone: Difference) -> None:
+        """Remove what isn't there any more, unless a watch has shown another of that name since."""
+        found = self._objects[gone.key.kind].get(gone.key)
+        if found is not None and _version(found) == gone.seen:
+            self._forget(gone.key, found)
+
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._objects[kind].get(Key(kind, namespace, name))
 

@@ -81,11 +81,22 @@ class Canary:
                 return
             moved = self._moves()
             await asyncio.sleep(AGAIN_SECONDS)
-            unseen = silent(unseen, await self._differences())
+            unseen = self._without_gone(silent(unseen, await self._differences()))
             is_last = look == _LOOKS - 1
             lost = unseen if is_last else [each for each in unseen if not moved(each)]
             if lost:
                 raise SilentWatch(_sentence(lost))
+
+    def _without_gone(self, unseen: list[Difference]) -> list[Difference]:
+        """Forget what went away between a listing and the watch after it: none ever shows that.
+
+        kopf lists at its start and after a lost connection, and a list only tells what is there.
+        """
+        for each in unseen:
+            if each.there is None:
+                logger.warning("gone without a word", extra={"object": str(each.key)})
+                self._cache.forget(each)
+        return [each for each in unseen if each.there is not None]
 
     def _moves(self) -> Callable[[Difference], bool]:
         """Tells later whether the watch of a difference's kind has shown anything since now."""

@@ -147,6 +147,8 @@ def _deployment(
         "volumeMounts": [
             {"name": "nats", "mountPath": CREDENTIALS_MOUNT, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},
+            # Container runtimes mount memory there that may be written to; nothing of ours does.
+            {"name": "no-shared-memory", "mountPath": "/dev/shm", "readOnly": True},
         ],
     }
     spec: dict[str, Any] = {
@@ -172,6 +174,7 @@ def _deployment(
                 },
             },
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            {"name": "no-shared-memory", "emptyDir": {"sizeLimit": "1Mi"}},
         ],
     }
     if settings.image_pull_secrets:

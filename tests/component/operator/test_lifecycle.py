@@ -184,6 +184,22 @@ async def test_a_broker_that_failed_to_be_applied_is_tried_again(at_work: World)
         await at_work.ready("Broker", "main", "Ready")
 
 
+async def test_what_went_away_between_list_and_watch_is_forgotten(
+    at_work: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No watch shows it, so it proves nothing against one."""
+    monkeypatch.setattr("aristobot_operator.canary.LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("aristobot_operator.canary.AGAIN_SECONDS", 0.3)
+    async with at_work.operator() as running:
+        await at_work.ready("Broker", "main", "Ready")
+        with at_work.api.silence("Deployment"):
+            at_work.api.delete("Deployment", NAMESPACE, "gateway-main")
+            await at_work.eventually(
+                lambda: at_work.api.find("Deployment", NAMESPACE, "gateway-main")
+            )
+        assert not running.done()
+
+
 async def test_a_silent_watch_is_noticed(at_work: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aristobot_operator.canary.LOOK_SECONDS", 0.5)
     monkeypatch.setattr("aristobot_operator.canary.AGAIN_SECONDS", 0.5)
