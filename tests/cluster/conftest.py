@@ -29,6 +29,8 @@ from tests.cluster.release import (
 from tests.cluster.report import describe
 
 _HERE = Path(__file__).parent
+#: While a test is being written: the release of the run before is used, and stays.
+_KEEP_VARIABLE = "ARISTOBOT_TEST_KEEP"
 #: Whatever a test does, installing included.
 _SECONDS = 600
 #: These end the release, so they come last.
@@ -82,7 +84,7 @@ def definitions(kubectl: Kubectl, before: remains.Objects) -> Iterator[None]:
     Release(kubectl).install_definitions()
     yield
     _clear(kubectl)
-    if not before & remains.DEFINITIONS:
+    if not before & remains.DEFINITIONS and not os.environ.get(_KEEP_VARIABLE):
         names = (each.partition("/")[2] for each in remains.DEFINITIONS)
         kubectl.run("delete", "crd", "--ignore-not-found", *names)
 
@@ -98,6 +100,8 @@ def release(kubectl: Kubectl, definitions: None) -> Release:
 
 def _clear(kubectl: Kubectl) -> None:
     """Take away what a run leaves, also one that was killed."""
+    if os.environ.get(_KEEP_VARIABLE):
+        return
     if kubectl.get("namespace", NAMESPACE) is not None:
         Release(kubectl).uninstall()
     kubectl.run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -159,12 +160,19 @@ class Release:
         sent = {"host": HOST, "content-type": "text/plain", **headers}
         return httpx.post(url, content=body, headers=sent, timeout=3.0, trust_env=False)
 
-    def accepted(self, url: str, body: bytes, seconds: float = 30) -> Object:
+    def own_address(self) -> str:
+        """Ours, as the ingress controller has to see it."""
+        where = httpx.URL(self.ingress_address())
+        with socket.create_connection((where.host, where.port or 80), timeout=5) as connection:
+            address: str = connection.getsockname()[0]
+            return address
+
+    def accepted(self, url: str, body: bytes, seconds: float = 30, **headers: str) -> Object:
         """The answer to a webhook once it is 200; sent again after anything else."""
 
         def look() -> Object | None:
             with contextlib.suppress(httpx.TransportError):
-                answer = self.post(url, body)
+                answer = self.post(url, body, **headers)
                 return answer.json() if answer.status_code == 200 else None
             return None
 
@@ -193,15 +201,16 @@ class Release:
             yield ccxt_at(url, keys)
 
     @contextlib.contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """What the platform wrote down."""
+    def database(self) -> Iterator[str]:
+        """The database's URL."""
         url = httpx.URL(self.kubectl.secret(f"{self.fullname}-postgres")["database-url"])
         with self.kubectl.forwarded(f"svc/{self.fullname}-postgres", 5432) as port:
-            yield Ledger(str(url.copy_with(host="127.0.0.1", port=port)))
+            yield str(url.copy_with(host="127.0.0.1", port=port))
 
     def rows(self, query: str, *arguments: Any) -> list[Object]:
-        with self.ledger() as ledger:
-            return ledger.rows(query, *arguments)
+        """What the platform wrote down."""
+        with self.database() as url:
+            return Ledger(url).rows(query, *arguments)
 
     def order_of(self, webhook_id: str, seconds: float = 60) -> Object:
         """The filled order that a webhook led to."""

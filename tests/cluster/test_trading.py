@@ -104,3 +104,18 @@ def test_a_candle_becomes_a_strategy_s_protected_order(release: Release) -> None
     _the_trace_has(release, order["trace_id"], _CANDLE_WAY)
     shown = owner.run("get", "astrat", "eager-btc").stdout.splitlines()
     assert shown[0].split() == _COLUMNS
+
+
+def test_the_client_s_address_survives_the_ingress(release: Release) -> None:
+    """What it claims to be does not: the ingress controller alone says who called."""
+    release.kubectl.apply(documents.broker("addressed"))
+    release.ready("broker", "addressed")
+    url = release.webhook_url("addressed")
+    claimed = {"x-forwarded-for": "52.89.214.238", "x-real-ip": "52.89.214.238"}
+    identifier = release.accepted(url, fresh("addressed").body, **claimed)["id"]
+
+    def recorded() -> list[str]:
+        rows = release.rows("SELECT source FROM webhooks WHERE id = $1", identifier)
+        return [row["source"] for row in rows]
+
+    assert eventually(recorded, what="the webhook's row") == [release.own_address()]
