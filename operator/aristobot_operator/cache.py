@@ -2,9 +2,9 @@
 
 Filled once by listing, then kept by events and by the answers to our own writes, whichever comes
 first; who wants to know is told once of each change. `mismatches` compares it with a fresh list, by
-which a watch that has fallen silent is noticed. Of Secrets only the digests of their entries are
-kept. Deliberately not here: asking the API server, deciding, and whom a change matters to
-(`plans.concern`).
+which a watch that has fallen silent is noticed. What nobody decides by is not kept: the values of
+Secrets (only their digests), the specs of pods, and who manages which field. Deliberately not here:
+asking the API server, deciding, and whom a change matters to (`plans.concern`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Cache:
         if before is not None and _is_known(found, before):
             return
         if is_followed(kind, found):
-            after = self._objects[kind][key] = digested(found) if kind == "Secret" else found
+            after = self._objects[kind][key] = _kept(kind, found)
             self._changed(Change(key, before, after))
         elif before is not None:  # somebody took our label off
             self._forget(key, before)
@@ -138,6 +138,14 @@ class Cache:
             for key in sorted(there.keys() | seen.keys())
             if _version(seen.get(key)) != _version(there.get(key))
         ]
+
+
+def _kept(kind: str, found: Object) -> Object:
+    metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
+    kept = {**found, "metadata": metadata}
+    if kind == "Pod":
+        kept.pop("spec", None)
+    return digested(kept) if kind == "Secret" else kept
 
 
 def digested(secret: Object) -> Object:

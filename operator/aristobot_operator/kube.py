@@ -21,6 +21,8 @@ from aristobot.core.errors import AristobotError, Retryable
 Object = dict[str, Any]
 
 _TIMEOUT_SECONDS: Final = 10.0
+#: Lists come in pieces of so many, so that reading a long one doesn't hold up everything else.
+_CHUNK: Final = 100
 
 # `Any`: lightkube has no types for kinds that are made at run time.
 _KINDS: Final[dict[str, Any]] = {
@@ -73,7 +75,9 @@ class Kube:
         self, kind: str, namespace: str, *, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         with _errors(f"{kind}s of {namespace}"):
-            found = self._client.list(_KINDS[kind], namespace=namespace, labels=dict(labels or {}))
+            found = self._client.list(
+                _KINDS[kind], namespace=namespace, labels=dict(labels or {}), chunk_size=_CHUNK
+            )
             return [_plain(each) async for each in found]
 
     async def create(self, document: Object) -> Object:

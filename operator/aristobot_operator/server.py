@@ -217,11 +217,16 @@ class Operator:
                 await bus.close()
 
     async def _resync(self) -> None:
+        for key in self._cache.resources():  # at once the first time: nothing is known of them
+            self._look_at(key)
         while True:
-            for key in self._cache.resources():
+            # Then spread over the time, so that a change never waits behind all of them.
+            keys = self._cache.resources()
+            for key in keys:
+                await asyncio.sleep(RESYNC_SECONDS / len(keys))
                 self._look_at(key)
-            metrics.QUEUED.set(len(self._queue))
-            await asyncio.sleep(RESYNC_SECONDS)
+            if not keys:
+                await asyncio.sleep(RESYNC_SECONDS)
 
     def _look_at(self, key: Key) -> None:
         if key.namespace in self._settings.owners:

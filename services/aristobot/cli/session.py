@@ -3,8 +3,9 @@
 Three places: beside the platform embedded on this machine, in a pod of one on Kubernetes (the pod's
 own settings lead to database and bus), and outside of a cluster (its resources alone).
 
-The bus and the store are imported where they are used: most commands need the database alone, and
-would take half as long again.
+Bus, store and database are imported where they are used: most commands need the database alone,
+and a service's process goes through here too. With the database's modules, which it never uses, a
+strategy's pod would take 24 MB more and half a second longer to start.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from aristobot.cli.target import current_target
 from aristobot.contracts.nats_roles import NatsRole, admin, api
 from aristobot.core.errors import Misconfigured
 from aristobot.local.layout import Address, Layout
-from aristobot.platform.db import Database
 from aristobot.platform.settings import DATABASE_URL, NATS_URL, ServiceSettings, optional
 
 if TYPE_CHECKING:
     from aristobot.platform.bus import Bus
+    from aristobot.platform.db import Database
     from aristobot.platform.postgres_store import PostgresResourceStore
     from aristobot.platform.resource_store import ResourceStore
 
@@ -86,6 +87,8 @@ async def open_session(data: Path) -> AsyncIterator[Session]:
 
     Raises `Misconfigured` when there is none, and when a cluster's is meant from outside of it.
     """
+    from aristobot.platform.db import Database
+
     if current_target().on_kubernetes:
         raise current_target().only_in_pod()
     layout = Layout.at(data)
