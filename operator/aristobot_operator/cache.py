@@ -3,8 +3,8 @@
 Filled once by listing, then kept by events and by the answers to our own writes, whichever comes
 first; who wants to know is told once of each change. `mismatches` compares it with a fresh list, by
 which a watch that has fallen silent is noticed. What nobody decides by is not kept: the values of
-Secrets (only their digests), the specs of pods, and who manages which field. Deliberately not here:
-asking the API server, deciding, and whom a change matters to (`plans.concern`).
+Secrets (only their digests), what pods are made of, and who manages which field. Deliberately not
+here: asking the API server, deciding, and whom a change matters to (`plans.concern`).
 """
 
 from __future__ import annotations
@@ -141,11 +141,17 @@ class Cache:
 
 
 def _kept(kind: str, found: Object) -> Object:
+    """What is decided by; with hundreds of resources the rest is most of the operator's memory."""
     metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
     kept = {**found, "metadata": metadata}
-    if kind == "Pod":
-        kept.pop("spec", None)
-    return digested(kept) if kind == "Secret" else kept
+    match kind:
+        case "Secret":
+            return digested(kept)
+        case "Deployment":  # its digest stands for the rest of the spec
+            kept["spec"] = {"replicas": found["spec"].get("replicas")}
+        case "Pod":
+            kept.pop("spec", None)
+    return kept
 
 
 def digested(secret: Object) -> Object:

@@ -178,3 +178,21 @@ def test_what_follows_from_objects_is_made_again_when_one_of_them_is_another() -
     assert made[3] is made[4]
     cache.remove("Broker", obj("Broker", "main", 9))
     assert cache.derived("what", key, (other, one), object) is not made[4]
+
+
+def test_what_nobody_decides_by_is_not_kept() -> None:
+    cache = Cache()
+    template = {"spec": {"containers": [{"name": "large"}]}}
+    managed = [{"manager": "somebody", "fieldsV1": {"f:spec": {}}}]
+    spec = {"replicas": 1, "template": template}
+    cache.put("Deployment", obj("Deployment", "d", labels=OURS, managedFields=managed, spec=spec))
+    cache.put(
+        "Pod", obj("Pod", "p", labels=OURS, spec=template["spec"], status={"phase": "Failed"})
+    )
+    deployment, pod = cache.get("Deployment", "one", "d"), cache.get("Pod", "one", "p")
+    assert deployment is not None
+    assert pod is not None
+    assert deployment["spec"] == {"replicas": 1}
+    assert pod["status"] == {"phase": "Failed"}
+    assert "large" not in str((deployment, pod))
+    assert "managedFields" not in deployment["metadata"]
