@@ -110,6 +110,31 @@ def test_an_operator_killed_while_credentials_are_rolled_out_loses_nothing(
     senders.assert_nothing_lost_or_doubled()
 
 
+def test_a_second_operator_takes_over(release: Release) -> None:
+    """The one that holds the Lease goes without a word; the other repairs what changes then."""
+    name, broker = f"{release.fullname}-operator", "taken-over"
+    release.kubectl.run("scale", "deployment", name, "--replicas=2")
+    try:
+        release.kubectl.run("rollout", "status", f"deployment/{name}", "--timeout=90s", seconds=100)
+        first = _leader(release)
+        release.kubectl.run("delete", "pod", first, "--grace-period=0", "--force", "--wait=false")
+        watch = timed()
+        second = eventually(
+            lambda: (now := _leader(release)) != first and now, seconds=60, what="another leader"
+        )
+        print(f"\nanother operator leads after {watch.seconds:.1f} s")
+        assert second in {pod["metadata"]["name"] for pod in release.kubectl.pods(_OPERATOR)}
+        release.kubectl.apply(documents.broker(broker))
+        release.ready("broker", broker)
+    finally:
+        release.kubectl.run("scale", "deployment", name, "--replicas=1")
+
+
+def _leader(release: Release) -> str:
+    lease = release.kubectl.get("lease", f"{release.fullname}-operator")
+    return str((lease or {}).get("spec", {}).get("holderIdentity") or "")
+
+
 def _pods(kubectl: Kubectl, broker: str) -> set[str]:
     found = kubectl.pods(f"trading.aristobot.io/broker={broker}")
     return {pod["metadata"]["uid"] for pod in found}
