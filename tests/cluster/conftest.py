@@ -79,12 +79,13 @@ def before(kubectl: Kubectl) -> remains.Objects:
 
 @pytest.fixture(scope="session")
 def definitions(kubectl: Kubectl, before: remains.Objects) -> Iterator[None]:
-    """Ours, by their chart; they stay where they were before, or somebody uses them by now."""
+    """Ours, by their chart; they stay where they were before, or another release uses them now."""
     kubectl.apply(namespace_document(NAMESPACE))
     Release(kubectl).install_definitions()
     yield
     _clear(kubectl)
-    is_used = kubectl.list("activestrategies,brokers,strategies", "--all-namespaces")
+    operators = "app.kubernetes.io/component=operator"
+    is_used = kubectl.list("deployments", "--all-namespaces", "-l", operators)
     if not (before & remains.DEFINITIONS or is_used or os.environ.get(_KEEP_VARIABLE)):
         names = (each.partition("/")[2] for each in remains.DEFINITIONS)
         kubectl.run("delete", "crd", "--ignore-not-found", *names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import Kubectl, Object
+from tests.cluster.release import RELEASE
 
 #: `Kind/name` of each object.
 Objects = frozenset[str]
@@ -13,7 +14,7 @@ DEFINITIONS: Objects = frozenset(
     for kind in ("activestrategies", "brokers", "strategies")
 )
 #: Kinds that come and go by themselves, with what they are about.
-_FLEETING = {"Event", "EndpointSlice", "Endpoints", "PodMetrics"}
+_FLEETING = {"Event", "EndpointSlice", "Endpoints", "IPAddress", "PodMetrics"}
 #: Of every namespace.
 _GIVEN = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
 
@@ -28,8 +29,14 @@ def _titles(kubectl: Kubectl, kinds: str) -> Objects:
     return frozenset(
         f"{each['kind']}/{each['metadata']['name']}"
         for each in found
-        if each["kind"] not in _FLEETING
+        if each["kind"] not in _FLEETING and _may_be_ours(each)
     )
+
+
+def _may_be_ours(found: Object) -> bool:
+    """Whatever says that it is another release's isn't: somebody may install one meanwhile."""
+    labels = found["metadata"].get("labels") or {}
+    return labels.get("app.kubernetes.io/instance", RELEASE) == RELEASE
 
 
 def in_namespace(kubectl: Kubectl) -> Objects:
