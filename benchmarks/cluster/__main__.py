@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tests.cluster.guard import VARIABLE, kubeconfig, refusal
 from tests.cluster.kubectl import Kubectl
-from tests.support.kube_api.bare import ApiClient, connected
+from tests.support.kube_api.bare import connected
 
 from benchmarks import report
 from benchmarks.cluster import alerting, crowd, living, parts, starting
@@ -117,7 +117,6 @@ async def _add_sections(
         if "start" in wanted:
             section = report.Section("From kubectl apply to Ready")
             await starting.measure(client, section, progress, rounds=3)
-            await _forget_started(client)
             sections.append(section)
         if "live" in wanted:
             section = report.Section("Strategies that run (the EMA 10/20 example)")
@@ -137,12 +136,6 @@ async def _add_sections(
             sections.append(section)
         made.look("in the end")
     sections.append(made.section())
-
-
-async def _forget_started(client: ApiClient) -> None:
-    for number in range(3):
-        for plural in (starting.ACTIVE_STRATEGIES, starting.BROKERS):
-            await client.did("DELETE", client.path(plural, f"start-{number}"))
 
 
 if __name__ == "__main__":

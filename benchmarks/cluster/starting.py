@@ -25,22 +25,23 @@ Object = dict[str, Any]
 _IsSo = Callable[[str], bool]
 
 
-async def measure(
-    client: ApiClient, section: Section, progress: Progress, *, rounds: int
-) -> list[str]:
-    """Start so many of each, one after the other; the ActiveStrategies, which go on running."""
+async def measure(client: ApiClient, section: Section, progress: Progress, *, rounds: int) -> None:
+    """Start so many of each, one after the other; deleted in the end."""
     names = [f"start-{number}" for number in range(rounds)]
-    for kind, plural, document, child in (
+    kinds = (
         ("Broker", BROKERS, documents.broker, gateway_name),
         ("ActiveStrategy", ACTIVE_STRATEGIES, documents.active_strategy, runner_name),
-    ):
+    )
+    for kind, plural, document, child in kinds:
         taken = []
         for number, name in enumerate(names):
             found = document(name)
             taken.append(await _start(client, plural, found, child(name)))
             progress(f"{kind} started", number + 1, rounds)
         _add(section, kind, taken)
-    return names
+    for _, plural, _, _ in reversed(kinds):
+        for name in names:
+            await client.did("DELETE", client.path(plural, name))
 
 
 async def _start(client: ApiClient, plural: str, document: Object, child: str) -> dict[str, float]:
