@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tests.cluster.guard import VARIABLE, kubeconfig, refusal
 from tests.cluster.kubectl import Kubectl
-from tests.support.kube_api.bare import connected
+from tests.support.kube_api.bare import ApiClient, connected
 
+from aristobot.contracts.kubernetes import COMPONENT_LABEL
 from benchmarks import report
 from benchmarks.cluster import alerting, crowd, living, parts, starting
 from benchmarks.cluster.following import Missing
@@ -132,10 +133,21 @@ async def _add_sections(
         if "crowd" in wanted:
             section = report.Section(f"{arguments.count} ActiveStrategies at once")
             everybody = crowd.Crowd(client, arguments.count, arguments.changes, progress)
-            await everybody.measure(section, lambda: made.look(f"with {arguments.count} paused"))
+            await everybody.measure(
+                section,
+                lambda: made.look(f"with {arguments.count} paused"),
+                lambda: _kill_operator(client),
+            )
             sections.append(section)
         made.look("in the end")
     sections.append(made.section())
+
+
+async def _kill_operator(client: ApiClient) -> None:
+    """As a node that is lost: no notice, no time to give the lease back."""
+    path = client.path("v1/pods")
+    selector = f"{COMPONENT_LABEL}=operator"
+    await client.did("DELETE", path, {"gracePeriodSeconds": 0}, labelSelector=selector)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from benchmarks.report import Section, percentile
 #: Requests of the client that are under way at a time.
 _AT_ONCE = 20
 _APPLY_SECONDS = 600.0
-_CHANGE_SECONDS = 30.0
+_CHANGE_SECONDS = 120.0
 _READY_SECONDS = 180.0
 _MANAGER = "aristobot-bench"
 Object = dict[str, Any]
@@ -55,10 +55,16 @@ class Crowd:
     def names(self) -> list[str]:
         return [f"crowd-{number:04}" for number in range(self.count)]
 
-    async def measure(self, section: Section, before_changes: Callable[[], None]) -> None:
+    async def measure(
+        self,
+        section: Section,
+        before_changes: Callable[[], None],
+        kill_operator: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Fill the section. The Broker and the Strategy must be there already.
 
-        `before_changes` is called when all is quiet with everything there.
+        `before_changes` is called when all is quiet with everything there; `kill_operator`, if
+        that is to be measured too, when all changes are done.
         """
         async with following(
             self.client,
@@ -68,7 +74,16 @@ class Crowd:
         ) as seen:
             await self._all_at_once(section, seen)
             before_changes()
-            await self._one_by_one(section, seen)
+            took = [await self._change(seen, number) for number in range(self.changes)]
+            self._add_changes(section, took)
+            if kill_operator is not None:
+                await kill_operator()
+                section.add(
+                    "the operator killed: a change made at once has followed",
+                    await self._change(seen, self.changes),
+                    "s",
+                    note="a new pod, its lease, a list of everything",
+                )
             await self._floor(section, seen)
 
     async def _all_at_once(self, section: Section, seen: Following) -> None:
@@ -101,23 +116,22 @@ class Crowd:
         section.add("until each child is seen scaled to zero", max(settled.values()) - started, "s")
         section.raw["all_at_once_s"] = sorted(took)
 
-    async def _one_by_one(self, section: Section, seen: Following) -> None:
-        """A change of spec that reaches the child: the memory that the strategy's code may use."""
-        took = []
-        for number in range(self.changes):
-            name = self.names[number * 37 % self.count]
-            memory, before = 300 + number, _memory_limit(seen, name)
+    async def _change(self, seen: Following, number: int) -> float:
+        """Change what reaches the child, the memory of the strategy's code; seconds it took."""
+        name = self.names[number * 37 % self.count]
+        memory, before = 300 + number, _memory_limit(seen, name)
 
-            def has_followed(name: str, memory: int = memory, before: str | None = before) -> bool:
-                found = seen.get(ACTIVE_STRATEGIES, name)
-                is_changed = found is not None and found["spec"]["memoryMebibytes"] == memory
-                return (
-                    is_changed and _memory_limit(seen, name) != before and is_reconciled(seen, name)
-                )
+        def has_followed(name: str) -> bool:
+            found = seen.get(ACTIVE_STRATEGIES, name)
+            is_changed = found is not None and found["spec"]["memoryMebibytes"] == memory
+            return is_changed and _memory_limit(seen, name) != before and is_reconciled(seen, name)
 
-            patch = {"spec": {"memoryMebibytes": memory}}
-            took.append(await self._until(seen, name, has_followed, ACTIVE_STRATEGIES, patch))
-            self.progress("changed", number + 1, self.changes)
+        patch = {"spec": {"memoryMebibytes": memory}}
+        seconds = await self._until(seen, name, has_followed, ACTIVE_STRATEGIES, patch)
+        self.progress("changed", number + 1, self.changes)
+        return seconds
+
+    def _add_changes(self, section: Section, took: list[float]) -> None:
         section.add(f"one change among {self.count}, p50", percentile(took, 0.5), "s")
         section.add(
             f"one change among {self.count}, p99",
