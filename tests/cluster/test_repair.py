@@ -26,6 +26,7 @@ _DRIFTS: dict[str, tuple[str, ...]] = {
         *("patch", "deployment", "NAME", "--type=json", "-p"),
         json.dumps([{"op": "replace", "path": _READ_ONLY, "value": False}]),
     ),
+    "another variable": ("set", "env", "deployment/NAME", "ADDED=by-hand"),
     "deleted": ("delete", "deployment", "NAME", "--wait=false"),
 }
 
