@@ -1,7 +1,9 @@
 """Reading and writing a NATS key-value bucket as a whole, or one key of it as if it were all.
 
-A bucket is read by one batched direct request (NATS ADR-31) and not by a watcher: nats-py 2.16 may
+A bucket is read by batched direct requests (NATS ADR-31) and not by a watcher: nats-py 2.16 may
 say "that is all" before all has come, and an empty answer here would void every webhook token.
+They go through its messages in their order and not by subject, where 1024 keys would be the most,
+and deleted ones, whose marks stay, would count.
 One key is for a user who may see no other: it is asked for and written by its own subject.
 Deliberately not here: following a bucket (`platform.kv_mirror`).
 """
@@ -14,12 +16,13 @@ from collections.abc import Mapping
 
 import nats.errors
 import nats.js.errors
+from nats.aio.subscription import Subscription
 
-from aristobot.core.errors import Misconfigured, Retryable
+from aristobot.core.errors import Retryable
 from aristobot.platform.bus import Bus
 
-#: The server answers a batched direct request for at most so many keys.
-MAX_KEYS = 1024
+#: How many keys are asked for at a time.
+PAGE = 500
 
 _AWAY = (nats.errors.Error, nats.js.errors.Error, asyncio.TimeoutError, OSError)
 _REPLY_SECONDS = 2.0
@@ -39,10 +42,7 @@ class Bucket:
         return f"$KV.{self._name}.{self._only or '>'}"
 
     async def read(self) -> dict[str, bytes]:
-        """Every present key with its value.
-
-        Raises `Retryable`, or `Misconfigured` beyond `MAX_KEYS` keys.
-        """
+        """Every present key with its value. Raises `Retryable`."""
         try:
             return await (self._read() if self._only is None else self._read_key(self._only))
         except _AWAY as error:
@@ -102,27 +102,45 @@ class Bucket:
                 raise Retryable(f"bucket {self._name}: {status} {headers.get('Description', '')}")
 
     async def _read(self) -> dict[str, bytes]:
-        client, prefix = self._bus.client, f"$KV.{self._name}."
+        """Page by page, until there is nothing behind the last message seen.
+
+        A key holds one message (history 1), and a change moves it to the end. So what changes
+        meanwhile is met again, and nothing that was there all the time can be missed.
+        """
+        client = self._bus.client
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox)
-        request = json.dumps({"multi_last": [f"{prefix}>"], "batch": MAX_KEYS}).encode()
+        entries: dict[str, bytes] = {}
         try:
-            await client.publish(f"$JS.API.DIRECT.GET.KV_{self._name}", request, reply=inbox)
-            entries: dict[str, bytes] = {}
-            while True:
-                message = await subscription.next_msg(timeout=_REPLY_SECONDS)
-                headers = message.headers or {}
-                match headers.get("Status"):
-                    case None:
-                        # A deletion is an entry too, marked by its operation.
-                        if "KV-Operation" not in headers:
-                            entries[headers["Nats-Subject"].removeprefix(prefix)] = message.data
-                    case "204" | "404":  # the end of the batch; nothing there
-                        return entries
-                    case "413":
-                        raise Misconfigured(f"bucket {self._name} holds over {MAX_KEYS} keys")
-                    case status:
-                        reason = headers.get("Description", "")
-                        raise Retryable(f"bucket {self._name}: {status} {reason}")
+            seen: int | None = 0
+            while seen is not None:
+                request = {"seq": seen + 1, "batch": PAGE, "next_by_subj": f"$KV.{self._name}.>"}
+                subject = f"$JS.API.DIRECT.GET.KV_{self._name}"
+                await client.publish(subject, json.dumps(request).encode(), reply=inbox)
+                seen = await self._take_page(subscription, entries)
         finally:
             await subscription.unsubscribe()
+        return entries
+
+    async def _take_page(self, subscription: Subscription, entries: dict[str, bytes]) -> int | None:
+        """The sequence of the last message of the page; None when nothing was left."""
+        last = None
+        while True:
+            message = await subscription.next_msg(timeout=_REPLY_SECONDS)
+            headers = message.headers or {}
+            match headers.get("Status"):
+                case None:
+                    last = int(headers["Nats-Sequence"])
+                    key = headers["Nats-Subject"].removeprefix(f"$KV.{self._name}.")
+                    # A deletion is an entry too, marked by its operation.
+                    if "KV-Operation" in headers:
+                        entries.pop(key, None)
+                    else:
+                        entries[key] = message.data
+                case "204":  # the end of the page
+                    return last
+                case "404":  # nothing there
+                    return None
+                case status:
+                    reason = headers.get("Description", "")
+                    raise Retryable(f"bucket {self._name}: {status} {reason}")

@@ -50,3 +50,31 @@ async def test_a_bucket_of_an_older_version_is_brought_up_to_date(bus: Bus) -> N
         await Bucket(bus, BROKERS_BUCKET).read()
     await bus.ensure_streams()
     assert await Bucket(bus, BROKERS_BUCKET).read() == {"a.one": b"1"}
+
+
+async def test_a_bucket_may_hold_and_have_held_thousands_of_keys(bus: Bus) -> None:
+    bucket = Bucket(bus, BROKERS_BUCKET)
+    wanted = {f"a.{number}": b"1" for number in range(1100)}  # more than NATS gives by subject
+    await bucket.make_equal(wanted)
+    assert await bucket.read() == wanted
+    await bucket.make_equal({"a.7": b"1"})
+    assert await bucket.read() == {"a.7": b"1"}
+
+
+async def test_no_key_is_missed_while_others_change(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aristobot.platform.buckets.PAGE", 3)
+    bucket = Bucket(bus, BROKERS_BUCKET)
+    names = [f"a.{number}" for number in range(20)]
+    await bucket.make_equal(dict.fromkeys(names, b"0"))
+
+    async def change() -> None:
+        for number in range(1000):
+            await bucket.put(names[number * 7 % 20], str(number).encode())
+
+    async with asyncio.TaskGroup() as tasks:
+        changing = tasks.create_task(change())
+        while not changing.done():
+            assert set(await bucket.read()) == set(names)
+    await bucket.make_equal({})
