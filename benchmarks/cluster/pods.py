@@ -65,7 +65,8 @@ def usages(kubectl: Kubectl, node: str) -> dict[str, Usage]:
         memory, processor = each.get("memory", {}), each.get("cpu", {})
         if each["podRef"]["namespace"] != kubectl.namespace:
             continue
-        if "workingSetBytes" in memory and "usageCoreNanoSeconds" in processor:
+        # At first kubelet says 0 of a pod.
+        if memory.get("workingSetBytes") and "usageCoreNanoSeconds" in processor:
             found[each["podRef"]["name"]] = Usage(
                 memory["workingSetBytes"],
                 processor["usageCoreNanoSeconds"],
