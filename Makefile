@@ -61,7 +61,7 @@ crds: $(VENV)/.develops  ## Write crds and its page in docs anew from the models
 
 chaos: $(VENV)/.develops compile  ## The long fault runs: parts are killed under load.
 	@$(BIN)/python -m tests.fault.chaos --exchange-faults $(ARGS)
-	@$(BIN)/pytest -m chaos
+	@$(BIN)/pytest -m "chaos and not cluster"
 
 bench: $(VENV)/.develops compile  ## Measure throughput, latency, start and memory.
 	@$(BIN)/python -m benchmarks $(ARGS)

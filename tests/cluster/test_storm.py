@@ -1,4 +1,7 @@
-"""Pods deleted at random while alerts come in: nothing is lost, nothing is doubled."""
+"""Pods deleted at random while alerts come in: nothing is lost, nothing is doubled.
+
+By chance, and so with the other runs of that kind: `make test-cluster ARGS="-m cluster"`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import random
 import time
 
+import pytest
 from rich.console import Console
 
 from tests.cluster import documents
@@ -56,6 +60,7 @@ class _Killer:
         self.killed.append(component)
 
 
+@pytest.mark.chaos
 def test_nothing_is_lost_or_doubled_while_pods_are_deleted(release: Release) -> None:
     seed = random.randrange(1_000_000)
     owners = {"storm-one": NAMESPACE, "storm-two": OTHER_OWNER}
