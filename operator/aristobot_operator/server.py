@@ -81,7 +81,7 @@ async def serve(
                     serve_admin(service.admin_host, service.admin_port, operator.problems, stop),
                     name="admin",
                 )
-            working = tasks.create_task(_lead(leadership, operator, stop), name="operator")
+            working = tasks.create_task(_lead(leadership, operator), name="operator")
             await stop.wait()
             working.cancel()
     finally:
@@ -90,12 +90,12 @@ async def serve(
         await kube.close()
 
 
-async def _lead(leadership: Leadership, operator: Operator, stop: asyncio.Event) -> None:
+async def _lead(leadership: Leadership, operator: Operator) -> None:
     await leadership.acquire()
     metrics.IS_LEADER.set(1)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(leadership.keep(), name="lease")
-        tasks.create_task(operator.run(stop), name="work")
+        tasks.create_task(operator.run(), name="work")
 
 
 class Operator:
@@ -141,8 +141,8 @@ class Operator:
                 found.append(f"no {what} for {time.time() - last:.0f} s")
         return found
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until cancelled; `stop` is set when a signal reaches kopf first."""
+    async def run(self) -> None:
+        """Work until cancelled."""
         settings, kube, cache = self._settings, self._kube, self._cache
         trust = await ensure_trust(settings, kube)
         credentials = Credentials(settings, kube, cache, trust)
@@ -175,7 +175,7 @@ class Operator:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(settings.workers):
                     tasks.create_task(reconciler.work(), name=f"worker {number}")
-                tasks.create_task(watches.run(stop), name="watches")
+                tasks.create_task(watches.run(), name="watches")
                 tasks.create_task(self._resync(), name="resync")
                 canary = Canary(kube, cache, settings.namespaces, watches.shown)
                 tasks.create_task(canary.run(), name="canary")

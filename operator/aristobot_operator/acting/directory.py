@@ -21,7 +21,7 @@ from aristobot.contracts.streams import (
 from aristobot.core.errors import Retryable
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
-from aristobot.platform.waiting import end_if_cancelled, wait_set
+from aristobot.platform.waiting import pause, wait_set
 from aristobot_operator.plans.directory import Directory
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,10 @@ class DirectoryWriter:
                 self._is_written = False
                 read_at = -_READ_BACK_SECONDS
                 logger.warning("the directory can't be written", extra={"error": str(error)})
-                await asyncio.sleep(_RETRY_SECONDS)
+                await pause(_RETRY_SECONDS)
                 continue
-            end_if_cancelled()
             if await wait_set(self._wake, _READ_BACK_SECONDS):
-                await asyncio.sleep(_SETTLE_SECONDS)
+                await pause(_SETTLE_SECONDS)
 
     async def _read_back(self) -> None:
         await self._bus.ensure_streams()

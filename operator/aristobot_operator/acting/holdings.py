@@ -5,7 +5,6 @@ Asked for by broker every few seconds; a position that hasn't changed costs noth
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -17,6 +16,7 @@ from aristobot.core.errors import Retryable
 from aristobot.platform import telemetry
 from aristobot.platform.bus import Bus
 from aristobot.platform.holdings import ask_holdings
+from aristobot.platform.waiting import pause
 from aristobot_operator.work_queue import Key
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Holdings:
                         await self.ask(key)
                 except Retryable as error:
                     logger.info("holdings not known", extra={"broker": str(key), "why": str(error)})
-            await asyncio.sleep(_ASK_SECONDS)
+            await pause(_ASK_SECONDS)
 
     def _take(self, key: BrokerKey, reply: HoldingsReply) -> None:
         before = self._known.get(key, {})

@@ -3,7 +3,8 @@
 `asyncio.wait_for` of Python 3.11 swallows a cancellation that comes in the same moment as the
 result it waits for (python/cpython#86296), and nats-py uses it everywhere. A task of ours that goes
 on after it was cancelled keeps its process from ending: a gateway that was fenced would neither
-work nor be restarted. So loops wait with `wait_set`, and calls to NATS end in `end_if_cancelled`.
+work nor be restarted. So loops wait with `wait_set` and `pause`, after a failure too, and calls to
+NATS end in `end_if_cancelled`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,18 @@ async def patiently(what: str, step: Callable[[], Awaitable[None]]) -> None:
             return
         except Retryable as error:
             logger.warning("waiting to start", extra={"for": what, "error": str(error)})
-            await asyncio.sleep(max(delay, min(error.after_seconds, 30.0)))
+            await pause(max(delay, min(error.after_seconds, 30.0)))
             delay = min(delay * 2, _LONGEST_SECONDS)
+
+
+async def pause(seconds: float) -> None:
+    """Sleep before the next attempt.
+
+    Ends the task instead if a library has swallowed its cancellation before: an attempt that fails
+    for ever would otherwise be repeated for ever.
+    """
+    end_if_cancelled()
+    await asyncio.sleep(seconds)
 
 
 async def wait_set(event: asyncio.Event, timeout_seconds: float) -> bool:

@@ -92,26 +92,29 @@ class World:
             yield running
         finally:
             stop.set()
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await running
+            await asyncio.wait([running], timeout=_PATIENCE_SECONDS)
+            if not running.done():
+                for task in asyncio.all_tasks():
+                    task.print_stack()
+                pytest.fail("the operator does not end: what it waits for stands in the output")
+            await running
 
     async def eventually(self, check: Callable[[], Any] | Callable[[], Awaitable[Any]]) -> Any:
         """The first true answer of `check`; what it doesn't find yet is a `Failure` or a lookup."""
         last: object = None
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                while True:
-                    try:
-                        last = check()
-                        if asyncio.iscoroutine(last):
-                            last = await last
-                    except (LookupError, Failure) as error:
-                        last = error
-                    if last and not isinstance(last, Exception):
-                        return last
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"it did not come to be; last: {last!r}") from None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE_SECONDS
+        while loop.time() < deadline:  # a check may swallow a cancellation (`platform.waiting`)
+            try:
+                last = check()
+                if asyncio.iscoroutine(last):
+                    last = await last
+            except (LookupError, Failure) as error:
+                last = error
+            if last and not isinstance(last, Exception):
+                return last
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"it did not come to be; last: {last!r}")
 
     def condition(self, kind: str, name: str, condition: str = "Ready") -> dict[str, Any]:
         """A condition of a resource; {} when it has none."""

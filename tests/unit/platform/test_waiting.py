@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from aristobot.platform.waiting import end_if_cancelled, patiently, wait_set
+from aristobot.core.errors import Retryable
+from aristobot.platform.waiting import end_if_cancelled, patiently, pause, wait_set
 
 
 async def _swallowing() -> None:
@@ -33,7 +34,24 @@ async def _patiently() -> None:
     await asyncio.sleep(3600)
 
 
-@pytest.mark.parametrize("work", [_then_wait_set, _then_check, _patiently])
+async def _failing() -> None:
+    """As nats-py on a connection that nobody reads any more."""
+    await _swallowing()
+    raise Retryable("no answer in time")
+
+
+async def _then_patiently_again() -> None:
+    await patiently("test", _failing)
+
+
+async def _then_pause() -> None:
+    await _swallowing()
+    await pause(3600)
+
+
+@pytest.mark.parametrize(
+    "work", [_then_wait_set, _then_check, _then_pause, _patiently, _then_patiently_again]
+)
 async def test_a_swallowed_cancellation_ends_the_task(work: Callable[[], Awaitable[None]]) -> None:
     task = asyncio.ensure_future(work())
     await asyncio.sleep(0)
