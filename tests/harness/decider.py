@@ -81,7 +81,7 @@ class Decider:
         close = datetime.now(UTC)
         levels = {"stop_loss": _AWAY, "take_profit": _AWAY} if side is Side.BUY else {}
         decision = Decision(
-            decision_id=decision_id("demo", self.name, self.uid, close, side),
+            decision_id=decision_id("demo", self.name, self.uid, close),
             owner="demo",
             broker=self.broker,
             active_strategy=self.name,

@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from aristobot.core.alert import Alert
 from aristobot.core.candles import Candle
-from aristobot.core.orders import OrderStatus, Side
+from aristobot.core.orders import OrderStatus
 
 #: Fits every venue: letters and digits, at most 32 (exchange reference 1.5).
 CLIENT_ORDER_ID_PREFIX = "ab"
@@ -86,15 +86,15 @@ def client_order_id(command_id: str) -> str:
     return CLIENT_ORDER_ID_PREFIX + base64.b32encode(digest).decode().lower()
 
 
-def decision_id(
-    owner: str, active_strategy: str, uid: str, candle_close: datetime, side: Side
-) -> str:
+def decision_id(owner: str, active_strategy: str, uid: str, candle_close: datetime) -> str:
     """The id of what a strategy decided on one candle, a UUID; the message id on DECISIONS.
 
-    `uid` tells apart two active strategies of the same name, one deleted before the other came.
+    What it decided is no part of it: a candle that is decided again, after its order was filled,
+    is decided otherwise, and only the first verdict may lead to an order. `uid` tells apart two
+    active strategies of the same name, one deleted before the other came.
     """
     moment = candle_close.astimezone(UTC).isoformat()
-    return _uuid("decision", owner, active_strategy, uid, moment, side.value)
+    return _uuid("decision", owner, active_strategy, uid, moment)
 
 
 def manual_decision_id(

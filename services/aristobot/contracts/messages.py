@@ -301,7 +301,8 @@ class Decision(Message):
     """What a strategy decided on a candle, or a person for it ("sell now").
 
     `quote_amount`: how much quote currency a buy spends; a sell sells what the strategy holds.
-    `decision_id` is `keys.decision_id`, so two runners by mistake make the same one.
+    `decision_id` is `keys.decision_id`: one for each candle, whatever was decided on it, so of two
+    runners' verdicts the first counts.
     """
 
     decision_id: str

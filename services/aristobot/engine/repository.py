@@ -249,16 +249,30 @@ async def insert_decision(
         "traceparent": traceparent,
     }
     if isinstance(decision, Decision):
-        stop, target = decision.stop_loss, decision.take_profit
-        row |= {
-            "timeframe": decision.timeframe.value,
-            "candle_close": decision.candle_close,
-            "side": decision.side.value,
-            "quote_amount": decision.quote_amount,
-            "stop_loss": stop and stop.model_dump(mode="json"),
-            "take_profit": target and target.model_dump(mode="json"),
-        }
+        row |= _wish(decision)
     return await _INSERT_DECISION.row(connection, **row) is not None
+
+
+async def is_recorded_as(connection: AsyncConnection, decision: Decision) -> bool:
+    """Whether the row under the decision's id wishes the same."""
+    wish = _wish(decision)
+    columns = (decisions.c[name] for name in wish)
+    query = select(*columns).where(decisions.c.id == decision.decision_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return row is not None and dict(row) == wish
+
+
+def _wish(decision: Decision) -> dict[str, Any]:
+    """What it wants, as its row says it."""
+    stop, target = decision.stop_loss, decision.take_profit
+    return {
+        "timeframe": decision.timeframe.value,
+        "candle_close": decision.candle_close,
+        "side": decision.side.value,
+        "quote_amount": decision.quote_amount,
+        "stop_loss": stop and stop.model_dump(mode="json"),
+        "take_profit": target and target.model_dump(mode="json"),
+    }
 
 
 async def read_position(connection: AsyncConnection, holding: Holding) -> Position:

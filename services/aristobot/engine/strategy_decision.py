@@ -188,9 +188,7 @@ def _judge_manual(decision: Decision) -> Ruling | None:
 
 
 def _judge_strategy(decision: Decision, strategy: ActiveStrategyRecord) -> Ruling | None:
-    own_id = decision_id(
-        strategy.owner, strategy.name, strategy.uid, decision.candle_close, decision.side
-    )
+    own_id = decision_id(strategy.owner, strategy.name, strategy.uid, decision.candle_close)
     if decision.asked_by is not AskedBy.STRATEGY or decision.decision_id != own_id:
         return _foreign()
     wanted = (strategy.broker, strategy.symbol, strategy.timeframe)

@@ -3,8 +3,9 @@
 The strategies' counterpart of `webhook_worker`: one transaction records the decision, moves the
 strategy's position and writes the order command to the outbox; the command is then published, and
 only then is the decision acknowledged. Killed anywhere, the same decision comes again and either
-finds its row (and publishes what is left) or does it all anew, with the same ids. Two runners'
-equal decisions have one id, so the second finds the first one's row.
+finds its row (and publishes what is left) or does it all anew, with the same ids. Two decisions on
+one candle have one id, so the second finds the first one's row; if it wants something else, the log
+says so, and nothing is done.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
@@ -154,8 +156,9 @@ class StrategyWorker:
             open_orders = 0
             if isinstance(judged, CancelOrders):
                 open_orders = await holdings.open_orders(connection, holding)
-        if before.is_recorded:
-            return
+            if before.is_recorded:
+                await self._say_if_other(connection, decision)
+                return
         if isinstance(judged, CancelOrders):
             ruling = rule_cancel(judged, position, open_orders)
             if ruling.command is not None and _is_over(judged):
@@ -208,6 +211,8 @@ class StrategyWorker:
                     traceparent=telemetry.current_traceparent(),
                 )
                 if not recorded:
+                    if ruling.is_proven:
+                        await self._say_if_other(connection, decision)
                     return
                 command = ruling.command
                 if command is not None:
@@ -232,6 +237,22 @@ class StrategyWorker:
                 "client_order_id": ruling.order.client_order_id if ruling.order else None,
             },
         )
+
+    async def _say_if_other(
+        self, connection: AsyncConnection, decision: Decision | CancelDecision
+    ) -> None:
+        if isinstance(decision, Decision) and not await repository.is_recorded_as(
+            connection, decision
+        ):
+            logger.warning(
+                "decided otherwise before, and that counts",
+                extra={
+                    "decision_id": decision.decision_id,
+                    "broker": str(self._key),
+                    "strategy": decision.active_strategy,
+                    "side": decision.side.value,
+                },
+            )
 
 
 def _age(delivery: Delivery) -> timedelta:

@@ -2,8 +2,9 @@
 
 For each closed candle (heartbeat -> runner -> engine -> gateway): is it still worth acting on, is
 the history whole, what does the account hold; then the sealed process decides within its time, and
-the decision is published under an id that follows from strategy, candle and side. A candle is
-acknowledged only after that, so a killed runner decides it again and the engine knows the id.
+the decision is published under an id that follows from strategy and candle. A candle is
+acknowledged only after that, so a killed runner's is decided again, perhaps otherwise (what it
+holds may have changed by the first decision); the id is the same, and the first verdict counts.
 Deliberately not here: the user's code (it runs in `runner.sealed_child`), sizes and orders.
 """
 
@@ -189,7 +190,14 @@ class StrategyTask:
         self._failures = 0
         self._printed(answer.printed)
         if answer.action != "none":
-            await self._publish(candle, answer)
+            if not await self._publish(candle, answer):
+                self._say(
+                    StrategyPhase.RUNNING,
+                    "DecidedBefore",
+                    "the candle was decided before; that verdict counts",
+                    closed=candle,
+                )
+                return
             metrics.CANDLE_TO_DECISION_SECONDS.labels(broker=str(record.key)).observe(
                 (datetime.now(UTC) - stored_at).total_seconds()
             )
@@ -205,11 +213,12 @@ class StrategyTask:
         before = self._window.until(candle.open_time)
         return await self._session.decide(before, candle, context)
 
-    async def _publish(self, candle: Candle, answer: StrategyAnswer) -> None:
+    async def _publish(self, candle: Candle, answer: StrategyAnswer) -> bool:
+        """Whether it is the first verdict on the candle; another one the stream doesn't take."""
         record = self._record
         side = Side.BUY if answer.action == "buy" else Side.SELL
         decision = Decision(
-            decision_id=decision_id(record.owner, record.name, record.uid, candle.close_time, side),
+            decision_id=decision_id(record.owner, record.name, record.uid, candle.close_time),
             owner=record.owner,
             broker=record.broker,
             active_strategy=record.name,
@@ -223,7 +232,7 @@ class StrategyTask:
             decided_at=datetime.now(UTC),
         )
         with telemetry.producer_span(names.STRATEGIES_DECIDED) as carrier:
-            await self._bus.publish(
+            ack = await self._bus.publish(
                 DECISIONS,
                 decision_subject(record.key, record.name),
                 decision.encode(),
@@ -231,7 +240,7 @@ class StrategyTask:
                 headers=carrier,
             )
         logger.info(
-            "decided",
+            "decided before" if ack.duplicate else "decided",
             extra={
                 "strategy": f"{record.owner}.{record.name}",
                 "side": side.value,
@@ -239,6 +248,7 @@ class StrategyTask:
                 "decision_id": decision.decision_id,
             },
         )
+        return not ack.duplicate
 
     def _failed(self, failure: StrategyFailed, *, closed: Candle | None = None) -> None:
         """Its own fault: said in its status, tried again with ever fewer candles."""

@@ -104,7 +104,7 @@ class Trading:
         strategy = of or self.strategy
         close = _FIRST_CLOSE + timedelta(minutes=self.candles)
         fields: dict[str, Any] = {
-            "decision_id": decision_id(strategy.owner, strategy.name, strategy.uid, close, side),
+            "decision_id": decision_id(strategy.owner, strategy.name, strategy.uid, close),
             "owner": strategy.owner,
             "broker": strategy.broker,
             "active_strategy": strategy.name,

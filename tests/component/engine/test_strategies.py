@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -94,11 +94,36 @@ async def test_equal_decisions_are_one_order(trading: Trading) -> None:
     assert len(await trading.desk.at_exchange()) == 1
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_of_two_verdicts_on_one_candle_the_first_counts(
+    trading: Trading, caplog: pytest.LogCaptureFixture, is_stopped: bool
+) -> None:
+    """The second comes later than the stream remembers ids."""
+    bought = await trading.publish(trading.decision(Side.BUY))
+    await trading.until("open")
+    if is_stopped:
+        await trading.know(trading.strategy.model_copy(update={"active": False}))
+        await asyncio.sleep(0.5)
+    await trading.publish(bought, message_id=f"{bought.decision_id}-again")
+    sold = bought.model_copy(update={"side": Side.SELL, "quote_amount": None})
+    await trading.publish(sold, message_id=f"{bought.decision_id}-other")
+    last = await trading.publish(trading.decision(Side.BUY))
+    rows = await trading.recorded(2)
+    assert [(row["id"], row["side"]) for row in rows] == [
+        (bought.decision_id, "buy"),
+        (last.decision_id, "buy"),
+    ]
+    assert len(await trading.desk.at_exchange()) == 1
+    (said,) = [each for each in caplog.records if "decided otherwise" in each.message]
+    assert said.__dict__["side"] == "sell"
+
+
 async def test_a_made_up_decision_does_not_take_the_place_of_the_true_one(
     trading: Trading,
 ) -> None:
     true = trading.decision(Side.BUY)
-    forged = true.model_copy(update={"side": Side.SELL, "quote_amount": None})
+    other_candle = true.candle_close + timedelta(minutes=1)
+    forged = true.model_copy(update={"candle_close": other_candle, "side": Side.SELL})
     await trading.publish(forged, message_id="forged")
     await trading.publish(true)
     await trading.until("open")

@@ -118,14 +118,15 @@ class Surroundings:
             {key: each.encode() for key, each in self.wanted.items()}
         )
 
-    async def close_candle(self, number: int, **marks: object) -> None:
+    async def close_candle(self, number: int, *, copy: str = "", **marks: object) -> None:
+        """`copy`: it comes again, as to whoever follows a runner that died before its ack."""
         closed = ClosedCandle.of(MARKET, candle(number)).model_copy(update=marks)
         await self.bus.publish(
             CANDLES,
             candle_subject(MARKET, "BTCUSDT", Timeframe.M1),
             closed.encode(),
             # The market is shared by the tests: each has candles of its own.
-            message_id=f"{self.key}:{candle_id(MARKET, candle(number))}",
+            message_id=f"{self.key}:{candle_id(MARKET, candle(number))}{copy}",
             headers={},
         )
 

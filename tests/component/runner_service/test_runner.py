@@ -30,7 +30,7 @@ async def test_a_closed_candle_leads_to_a_decision_with_its_levels(
         await around.close_candle(60)
         (decision,) = await around.decisions(1)
     close = candle(60).close_time
-    assert decision.decision_id == decision_id(record.owner, "ema", record.uid, close, Side.BUY)
+    assert decision.decision_id == decision_id(record.owner, "ema", record.uid, close)
     assert (decision.side, decision.candle_close) == (Side.BUY, close)
     assert decision.quote_amount == Decimal(100)
     assert decision.stop_loss == Level(kind="fraction", value=Decimal("0.02"))
@@ -48,6 +48,30 @@ async def test_two_runners_by_mistake_make_one_decision(
         decisions = await around.decisions(3, settle_seconds=4.0)  # longer than a redelivery takes
     assert [each.candle_close for each in decisions] == [
         candle(number).close_time for number in (60, 61, 62)
+    ]
+
+
+async def test_a_candle_decided_again_and_otherwise_leads_to_no_second_decision(
+    nats_url: str, around: Surroundings
+) -> None:
+    """The first runner's buy is filled by the time the second one is asked about the candle."""
+    await around.want(around.record("ema"))
+    async with running_runner(nats_url):
+        await around.status("ema", "Running")
+        await around.close_candle(60)
+        (first,) = await around.decisions(1)
+    around.context = StrategyContext(
+        quantity=Decimal("0.5"), entry_price=Decimal(90), free_quote=Decimal(1000)
+    )
+    async with running_runner(nats_url):
+        await around.close_candle(60, copy="again")
+        await around.status("ema", "DecidedBefore")
+        await around.close_candle(61)
+        decisions = await around.decisions(2, settle_seconds=0.5)
+    assert decisions[0] == first
+    assert [(each.side, each.candle_close) for each in decisions] == [
+        (Side.BUY, candle(60).close_time),
+        (Side.SELL, candle(61).close_time),
     ]
 
 

@@ -86,7 +86,7 @@ def broker(mode: TradingMode = TradingMode.STRATEGY, **changes: object) -> Broke
 
 def decision(side: Side = Side.BUY, **changes: Any) -> Decision:
     fields: dict[str, Any] = {
-        "decision_id": decision_id("demo", "ema-btc", "u-1", CLOSE, side),
+        "decision_id": decision_id("demo", "ema-btc", "u-1", CLOSE),
         "owner": "demo",
         "broker": "main",
         "active_strategy": "ema-btc",
@@ -119,9 +119,7 @@ def actionable(what: Decision, **more: Any) -> Actionable:
         (decision(decision_id="made-up"), strategy(), Outcome.REJECTED, "foreign_id", False),
         # A later strategy of the same name is another one.
         (decision(), strategy(uid="u-2"), Outcome.REJECTED, "foreign_id", False),
-        # An id belongs to one side of one candle.
-        (decision(side=Side.SELL, decision_id=decision().decision_id), strategy(),
-         Outcome.REJECTED, "foreign_id", False),
+        # An id belongs to one candle.
         (decision(candle_close=NOW), strategy(), Outcome.REJECTED, "foreign_id", False),
         (decision(asked_by=AskedBy.WEBHOOK), strategy(), Outcome.REJECTED, "foreign_id", False),
         (decision(symbol="ETHUSDT"), strategy(), Outcome.REJECTED, "not_its_market", True),
