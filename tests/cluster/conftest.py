@@ -120,4 +120,4 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and found is not None and refusal(found) is None:
         kubectl = Kubectl(found["current-context"], NAMESPACE)
         for namespace in (NAMESPACE, OTHER_OWNER):
-            report.sections.append((namespace, describe(kubectl.within(namespace))))
+            report.sections.append((namespace, describe(kubectl.within(namespace), item.name)))

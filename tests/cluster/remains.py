@@ -13,6 +13,9 @@ DEFINITIONS: Objects = frozenset(
     f"CustomResourceDefinition/{kind}.{_GROUP}"
     for kind in ("activestrategies", "brokers", "strategies")
 )
+#: What an installation adds to a cluster for good: the definitions, which a chart of their own
+#: brings, and what the API server makes of them.
+STAYS: Objects = DEFINITIONS | {f"APIService/v1alpha1.{_GROUP}"}
 #: Kinds that come and go by themselves, with what they are about.
 _FLEETING = {"Event", "EndpointSlice", "Endpoints", "IPAddress", "PodMetrics"}
 #: Of every namespace.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import random
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from tests.cluster import documents
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.release import CHARTS, NAMESPACE, OTHER_OWNER, Release, timed, values
-from tests.cluster.storm import Senders
+from tests.cluster.storm import Senders, seed_of, seeded
 from tests.fault.scene import fresh
 from tests.harness.platform import eventually
 
@@ -42,7 +41,8 @@ def _containers(kubectl: Kubectl) -> set[str]:
 
 
 def test_an_upgrade_keeps_positions_and_trades_on(release: Release, tmp_path: Path) -> None:
-    owners = {"upgraded-one": NAMESPACE, "upgraded-two": OTHER_OWNER}
+    seed = seed_of()
+    owners = {seeded("upgraded-one", seed): NAMESPACE, seeded("upgraded-two", seed): OTHER_OWNER}
     for name, owner in owners.items():
         release.owner(owner).apply(documents.broker(name))
     release.kubectl.apply(
@@ -57,7 +57,7 @@ def test_an_upgrade_keeps_positions_and_trades_on(release: Release, tmp_path: Pa
     url = release.webhook_url("kept")
     bought = release.order_of(release.accepted(url, fresh("bought before").body)["id"])
     held = eventually(lambda: _position(release, "kept-strategy"), seconds=60, what="a position")
-    senders = Senders(release, owners, random.randrange(1_000_000))
+    senders = Senders(release, owners, seed)
     before = {owner: _containers(release.owner(owner)) for owner in (NAMESPACE, OTHER_OWNER)}
 
     changed = copy.deepcopy(values())

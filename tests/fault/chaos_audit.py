@@ -66,7 +66,7 @@ def audit(ledger: Ledger, accounts: Mapping[str, Account], sent: Sequence[Sent])
     )
     orders = ledger.rows("SELECT * FROM orders WHERE broker = ANY($1)", brokers)
     placed = [row for account in accounts.values() for row in account.orders()]
-    outbox = ledger.outbox()
+    outbox = ledger.outbox(*brokers)
     found = [
         *_lost_answers(webhooks, sent),
         *_signals(webhooks, orders, placed, sent),

@@ -97,8 +97,10 @@ class Ledger:
     def journal(self, command_id: str) -> list[Row]:
         return self.rows("SELECT * FROM journal WHERE command_id = $1 ORDER BY id", command_id)
 
-    def outbox(self) -> int:
-        count: int = self.rows("SELECT count(*) AS n FROM outbox")[0]["n"]
+    def outbox(self, *brokers: str) -> int:
+        """How many messages wait to be published; of these brokers, or of all."""
+        of_them = "cardinality($1::text[]) = 0 OR split_part(producer, '.', 2) = ANY($1)"
+        count: int = self.rows(f"SELECT count(*) AS n FROM outbox WHERE {of_them}", brokers)[0]["n"]
         return count
 
     def positions(self, broker: str) -> dict[str, Decimal]:
