@@ -1,27 +1,59 @@
 """Moves positions by what the exchange reports: consumes ORDER_EVENTS, one after the other.
 
 Events carry cumulative amounts and may repeat; what is already counted is kept per order, so each
-execution counts once. Not here: profit and loss, and missing stops (the guardian's).
+execution counts once. All brokers' events are one queue, so none may hold it up: one that can't be
+read, isn't of the gateway on whose subject it came, or is a fault each time, is given up, and the
+order's next event makes up for it. Not here: profit and loss, and missing stops (the guardian's).
 """
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.messages import OrderEvent
+from aristobot.contracts.streams import event_subject
+from aristobot.core.errors import Retryable
 from aristobot.core.positions import Executed, apply_execution
 from aristobot.engine import repository
+from aristobot.engine.own_messages import drop, read_own
 from aristobot.platform import telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
+
+logger = logging.getLogger(__name__)
+
+#: As for webhooks: after this many unexpected errors, about 20 s, an event is given up.
+_MAX_FAILURES = 10
 
 
 class EventWorker:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._failures: Counter[int] = Counter()
 
     async def handle(self, delivery: Delivery) -> None:
         """Apply one event. Raises `Retryable` when the database is away."""
-        event = OrderEvent.model_validate_json(delivery.data)
+        event = read_own(
+            delivery, OrderEvent.model_validate_json, lambda event: event_subject(event.key)
+        )
+        if event is None:
+            return
+        try:
+            await self._apply(event, delivery)
+        except Retryable:
+            raise
+        except Exception as error:
+            # A fault of ours, as in `webhook_worker`.
+            self._failures[delivery.sequence] += 1
+            if self._failures[delivery.sequence] < _MAX_FAILURES:
+                raise
+            logger.exception("event failed", extra={"event_id": event.event_id})
+            drop(delivery, f"an internal error: {type(error).__name__}")
+        del self._failures[delivery.sequence]
+
+    async def _apply(self, event: OrderEvent, delivery: Delivery) -> None:
         with telemetry.consumer_span(
             names.ORDERS_EVENTS,
             delivery.headers,

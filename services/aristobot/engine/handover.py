@@ -23,10 +23,13 @@ from aristobot.engine import repository
 from aristobot.platform import telemetry
 from aristobot.platform.outbox import OutboxMessage, enqueue
 
+#: How the name of each of our outbox queues begins.
+PRODUCERS = "engine:"
+
 
 def producer_of(key: BrokerKey) -> str:
     """The outbox queue of a broker's commands."""
-    return f"engine:{key}"
+    return f"{PRODUCERS}{key}"
 
 
 def holding_of(command: PlaceOrder | ProtectPosition | CancelOrders) -> repository.Holding:

@@ -37,7 +37,7 @@ from aristobot.core.errors import Retryable
 from aristobot.engine.broker_workers import BrokerQueue, BrokerWorkers
 from aristobot.engine.event_worker import EventWorker
 from aristobot.engine.gateway_client import GatewayClient
-from aristobot.engine.handover import producer_of
+from aristobot.engine.handover import PRODUCERS, producer_of
 from aristobot.engine.queries import Queries
 from aristobot.engine.strategy_worker import StrategyWorker
 from aristobot.engine.webhook_worker import WebhookWorker
@@ -45,13 +45,13 @@ from aristobot.platform.bus import Bus, Handler
 from aristobot.platform.db import Database
 from aristobot.platform.kv_mirror import KvMirror
 from aristobot.platform.outbox import OutboxPublisher
+from aristobot.platform.waiting import pause
 
 logger = logging.getLogger(__name__)
 
 _WEBHOOKS = BrokerQueue(WEBHOOKS, webhook_subject, engine_consumer)
 _DECISIONS = BrokerQueue(DECISIONS, decisions_subject, decisions_consumer)
-#: While an engine is replaced there may be two; one of them answers.
-_QUEUE = "engine"
+_OUTBOX_SECONDS = 5.0
 _Record = TypeVar("_Record", bound=Message)
 
 
@@ -96,6 +96,7 @@ class Engine:
             tasks.create_task(self._strategy_mirror.run(), name="strategies mirror")
             tasks.create_task(self._webhooks.run(), name="webhooks")
             tasks.create_task(self._decisions.run(), name="decisions")
+            tasks.create_task(self._publish_unasked(), name="outbox")
             tasks.create_task(
                 self._bus.consume(
                     ORDER_EVENTS,
@@ -105,13 +106,14 @@ class Engine:
                 ),
                 name="order events",
             )
-            # Before it knows the brokers it would deny that there are any.
+            # Before it knows the brokers it would deny that there are any. While an engine is
+            # replaced there may be two: both are asked, for one that hangs must hold nobody up.
             await self._broker_mirror.wait_loaded()
             for subject, respond in (
                 (ENGINE_QUERIES, queries.respond),
                 (HOLDINGS_QUERIES, queries.respond_holdings),
             ):
-                await self._bus.serve_all(subject, respond, tasks, queue=_QUEUE)
+                await self._bus.serve_all(subject, respond, tasks)
 
     def _load_brokers(self, entries: Mapping[str, bytes]) -> None:
         self._brokers.clear()
@@ -156,7 +158,20 @@ class Engine:
                 return
             except Retryable as error:
                 logger.warning("outbox waits", extra={"broker": str(key), "error": str(error)})
-                await asyncio.sleep(error.after_seconds)
+                await pause(error.after_seconds)
+
+    async def _publish_unasked(self) -> None:
+        """Publish now and then what no message of a broker's may come to publish.
+
+        A crash of the database can bring back rows that were deleted without waiting for the disk.
+        """
+        while True:
+            await pause(_OUTBOX_SECONDS)
+            try:
+                for owner, producer in await self._outbox.waiting(PRODUCERS):
+                    await self._outbox.flush(owner=owner, producer=producer)
+            except Retryable as error:
+                logger.warning("outbox waits", extra={"error": str(error)})
 
 
 def _records(model: type[_Record], entries: Mapping[str, bytes]) -> list[_Record]:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts import trace_names as names
@@ -29,6 +29,7 @@ from aristobot.engine import holdings, repository
 from aristobot.engine.decision import Outcome
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.handover import hand_over, holding_of, producer_of
+from aristobot.engine.own_messages import read_own
 from aristobot.engine.repository import Holding
 from aristobot.engine.strategy_decision import (
     Actionable,
@@ -80,7 +81,7 @@ class StrategyWorker:
 
     async def handle(self, delivery: Delivery) -> None:
         """Process one decision. Raises `Retryable` when it has to come again."""
-        decision = self._read(delivery)
+        decision = read_own(delivery, _ANY_DECISION.validate_json, _subject_of)
         if decision is None:
             return
         with telemetry.consumer_span(
@@ -114,25 +115,6 @@ class StrategyWorker:
                 await self._commit(decision, delivery, ruling, None)
             del self._failures[delivery.sequence]
             await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
-
-    def _read(self, delivery: Delivery) -> Decision | CancelDecision | None:
-        """The decision; None for what isn't one, or came on a subject other than its own.
-
-        The subject is what the server allowed its sender, so it is the one to believe.
-        """
-        try:
-            decision = _ANY_DECISION.validate_json(delivery.data)
-            if decision_subject(decision.key, decision.active_strategy) == delivery.subject:
-                return decision
-            problem = "it is not of the strategy on whose subject it came"
-        except ValidationError as error:
-            problem = f"it can't be read: {error.error_count()} errors"
-        logger.error(
-            "decision dropped",
-            extra={"subject": delivery.subject, "sequence": delivery.sequence, "error": problem},
-        )
-        metrics.DECISIONS.labels(outcome="dropped").inc()
-        return None
 
     async def _process(self, decision: Decision | CancelDecision, delivery: Delivery) -> None:
         judged: Ruling | Actionable | CancelOrders
@@ -253,6 +235,10 @@ class StrategyWorker:
                     "side": decision.side.value,
                 },
             )
+
+
+def _subject_of(decision: Decision | CancelDecision) -> str:
+    return decision_subject(decision.key, decision.active_strategy)
 
 
 def _age(delivery: Delivery) -> timedelta:

@@ -174,7 +174,8 @@ class WebhookWorker:
                 await hand_over(
                     connection, adjustment.command, adjustment.position, webhook.received_at
                 )
-        self._recorded(identifier, verdict)
+        if recorded:  # else another engine has done and said so
+            self._recorded(identifier, verdict)
 
     async def _commit(
         self, identifier: str, sequence: int, webhook: WebhookReceived, verdict: Verdict
@@ -205,7 +206,8 @@ class WebhookWorker:
             span.set_attribute(names.DECISION, verdict.outcome.value)
             if verdict.reason is not None:
                 span.set_attribute(names.REASON, verdict.reason)
-        self._recorded(identifier, verdict)
+        if recorded:
+            self._recorded(identifier, verdict)
 
     def _recorded(self, identifier: str, verdict: Verdict) -> None:
         metrics.WEBHOOKS.labels(outcome=verdict.outcome.value).inc()

@@ -70,6 +70,7 @@ class PublishAck:
 class Delivery:
     """One message from a stream. `attempt` counts from 1; `stored_at` is the stream's time."""
 
+    stream: str
     subject: str
     data: bytes
     headers: Mapping[str, str]
@@ -269,17 +270,11 @@ class Bus:
         await self.serve_all(subject, lambda _, data, headers: respond(data, headers), tasks)
 
     async def serve_all(
-        self,
-        subject: str,
-        respond: SubjectResponder,
-        tasks: asyncio.TaskGroup,
-        *,
-        queue: str = "",
+        self, subject: str, respond: SubjectResponder, tasks: asyncio.TaskGroup
     ) -> None:
         """The same on a subject with wildcards: `respond` is given what was asked on.
 
-        `queue`: of all who serve under this name, one is asked. Without it all are, and the first
-        answer counts, also when another of them hangs.
+        All who serve it are asked, and the first answer counts, also when another of them hangs.
         """
 
         async def answer(message: Msg) -> None:
@@ -290,7 +285,7 @@ class Bus:
         async def on_message(message: Msg) -> None:
             tasks.create_task(answer(message), name=f"answer {subject}")
 
-        subscription = await self._client.subscribe(subject, queue=queue, cb=on_message)
+        subscription = await self._client.subscribe(subject, cb=on_message)
         tasks.create_task(_keep(subscription), name=f"serve {subject}")
         end_if_cancelled()
 
@@ -433,6 +428,7 @@ class Bus:
     async def _handle(self, message: Msg, handle: Handler) -> None:
         meta = message.metadata
         delivery = Delivery(
+            stream=meta.stream,
             subject=message.subject,
             data=message.data,
             headers=message.headers or {},

@@ -46,6 +46,12 @@ DECISIONS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+MESSAGES_DROPPED = Counter(
+    "aristobot_messages_dropped",
+    "Messages that were given up: not readable, not their sender's to send, or at fault each time.",
+    ["stream"],
+    registry=REGISTRY,
+)
 WEBHOOK_DUPLICATES = Counter(
     "aristobot_webhook_duplicates",
     "Re-sent copies that the stream already had.",

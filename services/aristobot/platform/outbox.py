@@ -3,7 +3,10 @@
 A message is written by `enqueue` in the transaction that decides it, and `flush` publishes it in
 order and then forgets it. A crash in between publishes it again under the same message id, which
 the stream drops within its window and the receiver recognises after it. A `producer` names an
-ordered queue with one flusher at a time, such as one broker's commands.
+ordered queue, such as one broker's commands. In a process one flusher works at it at a time; two
+processes (an engine and its successor) may both, and then publish the same messages in the same
+order, of which the stream takes each once. A crash of the server may bring back rows that were
+published already, so whoever owns producers also looks for what is left now and then.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ARRAY, BigInteger, any_, bindparam, delete, insert, select
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aristobot.contracts.streams import Stream
 from aristobot.platform.bus import Bus
-from aristobot.platform.db import Database
+from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.statements import Statement
 from aristobot.platform.tables import outbox
 
@@ -33,6 +36,11 @@ _NEXT = Statement(
     .where(outbox.c.producer == bindparam("producer"))
     .order_by(outbox.c.id)
     .limit(_BATCH)
+)
+_WAITING = Statement(
+    select(outbox.c.owner, outbox.c.producer)
+    .where(func.starts_with(outbox.c.producer, bindparam("prefix", type_=Text)))
+    .distinct()
 )
 _DELETE = Statement(
     delete(outbox).where(outbox.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
@@ -70,6 +78,12 @@ class OutboxPublisher:
         self._bus = bus
         self._stream = stream
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def waiting(self, prefix: str) -> list[tuple[str, str]]:
+        """Owner and producer of what waits, for all producers whose name begins so."""
+        async with self._database.transaction(EVERY_OWNER) as connection:
+            rows = await _WAITING.rows(connection, prefix=prefix)
+        return [(row["owner"], row["producer"]) for row in rows]
 
     async def flush(self, *, owner: str, producer: str) -> int:
         """Publish all that waits, in order; returns how many. Raises `Retryable`."""
