@@ -41,6 +41,8 @@ _FETCH_SECONDS = 2.0
 _ACK_WAIT_SECONDS = 3.0
 _KEEP_ALIVE_SECONDS = 1.0
 _UNEXPECTED_DELAY_SECONDS = 2.0
+#: How often the credentials file is looked at; kubelet itself takes about a minute to change it.
+_CREDENTIALS_SECONDS = 2.0
 _EXPECTED_STREAM: str = api.Header.EXPECTED_STREAM.value
 
 _AWAY = (
@@ -88,8 +90,10 @@ SubjectResponder = Callable[[str, bytes, Mapping[str, str]], Awaitable[bytes]]
 class Bus:
     """One connection. `inbox_prefix` keeps roles from reading each other's replies."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, credentials: str | None = None) -> None:
         self._client = client
+        self._credentials = credentials
+        self._used = _content(credentials)
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
         self._publisher = AcknowledgedPublisher(client)
         self._is_closing = False
@@ -111,7 +115,7 @@ class Bus:
         """
         _require_file(credentials)
         client = Client()
-        bus = cls(client)
+        bus = cls(client, credentials)
         refused = asyncio.Event()
 
         async def on_error(error: Exception) -> None:
@@ -174,11 +178,24 @@ class Bus:
         """Return never, or raise `Retryable` once the connection is closed for good.
 
         The client reconnects for ever, but gives up when a server refuses it. Only a new process,
-        with what the executor gives it then, can help.
+        with what the executor gives it then, can help. Meanwhile it reconnects when the credentials
+        file has been replaced: what its role may do stands in it, and a later version needs more.
         """
-        await self._ended.wait()
+        while not self._ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CREDENTIALS_SECONDS):
+                    await self._ended.wait()
+            await self._follow_credentials()
         if not self._is_closing:
             raise Retryable("NATS has closed the connection for good")
+
+    async def _follow_credentials(self) -> None:
+        found = _content(self._credentials)
+        # While it reconnects by itself, it may have read either; then this is for the next look.
+        if found not in (None, self._used) and self._client.is_connected:
+            self._used = found
+            logger.info("the credentials have changed: reconnecting")
+            await self._client.force_reconnect()
 
     @property
     def is_connected(self) -> bool:
@@ -502,6 +519,14 @@ class Bus:
 def _require_file(credentials: str | None) -> None:
     if credentials is not None and not Path(credentials).is_file():
         raise Misconfigured(f"the NATS credentials file {credentials} is missing")
+
+
+def _content(credentials: str | None) -> bytes | None:
+    """None where there is no file, also for the moment in which it is replaced."""
+    try:
+        return None if credentials is None else Path(credentials).read_bytes()
+    except OSError:
+        return None
 
 
 async def _keep(subscription: Subscription) -> None:

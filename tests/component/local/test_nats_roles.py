@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import nats
 import nats.errors
@@ -275,6 +276,41 @@ async def test_the_platform_bus_works_as_a_role(empty_server: Roles, place: Plac
         await asyncio.gather(running, return_exceptions=True)
         await ingress.close()
         await admin.close()
+
+
+async def test_a_role_that_was_changed_reaches_those_who_are_connected(
+    roles: Roles, place: Place
+) -> None:
+    """An upgrade starts a new engine before the operator has signed what it may do from now on."""
+    before = nats_roles.engine()
+    after = replace(before, subscribe_allow=(*before.subscribe_allow, "engine.news.*"))
+    file = roles.credentials(before)
+    asker = await roles.connect(
+        replace(before, name="asker", publish_allow=(*before.publish_allow, "engine.news.*"))
+    )
+    bus = await Bus.connect(
+        place.nats_url, name="engine", credentials=str(file), inbox_prefix=before.inbox_prefix
+    )
+
+    async def answer(message: Msg) -> None:
+        await message.respond(b"heard")
+
+    async def is_answered() -> bool:
+        with contextlib.suppress(nats.errors.NoRespondersError):
+            return (await asker.client.request("engine.news.x", b"?", timeout=2)).data == b"heard"
+        return False
+
+    lost = asyncio.create_task(bus.lost())
+    try:
+        await bus.client.subscribe("engine.news.x", cb=answer)
+        await bus.client.flush(timeout=2)
+        assert not await is_answered()
+        write_private(file, issue_role(place.trust, after))
+        await eventually(is_answered, within_seconds=10)
+        assert not lost.done()
+    finally:
+        await bus.close()
+        await lost
 
 
 async def test_ingress_can_do_nothing_else(roles: Roles) -> None:
