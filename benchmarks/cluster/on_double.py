@@ -72,6 +72,7 @@ def _settings(nats_url: str) -> dict[str, object]:
     """As the chart would render them."""
     return {
         "release": "aristobot",
+        "instance": "aristobot",
         "namespace": NAMESPACE,
         "owners": [NAMESPACE],
         "image": "aristobot:bench",

@@ -52,11 +52,13 @@ class PodSettings(_Model):
 class OperatorSettings(_Model):
     """`release`: the prefix of the chart's objects. `owners`: namespaces whose resources count.
 
+    `instance`: Helm's own name of the release, by which all that is made for it is labelled.
     `nats_replicas`: on how many of its servers NATS keeps each stream. `simulator_url` None: there
     is no simulator. `markets`: those that heartbeats follow.
     """
 
     release: str
+    instance: str
     namespace: str
     owners: list[str] = Field(min_length=1)
     image: str

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from aristobot.contracts.directory import ActiveStrategyRecord
-from aristobot.contracts.kubernetes import ADMIN_PORT
+from aristobot.contracts.kubernetes import ADMIN_PORT, INSTANCE_LABEL
 from aristobot.contracts.resources import Broker, parse_document
 from aristobot_operator.builders.deployments import gateway_deployment, runner_deployment
 from aristobot_operator.settings import OperatorSettings
@@ -83,6 +83,16 @@ def test_they_are_under_the_policies_of_their_component(name: str) -> None:
             names = [p["metadata"]["name"] for p in selecting(policies, place, direction)]
             over = {each.rpartition("-")[2] for each in names}
             assert over == {"deny", component}
+
+
+@every_set
+def test_they_are_found_with_the_release_that_they_belong_to(name: str) -> None:
+    """Also where the chart's names don't begin with the release's (the set `everything`)."""
+    of_chart = {item["metadata"]["labels"][INSTANCE_LABEL] for item in render(name)}
+    for child in _children(name):
+        template = child["spec"]["template"]["metadata"]
+        for metadata in (child["metadata"], template):
+            assert {metadata["labels"][INSTANCE_LABEL]} == of_chart
 
 
 def test_gateways_are_evicted_last_and_runners_first() -> None:

@@ -24,7 +24,7 @@ from aristobot_operator.settings import OperatorSettings
 def labels(settings: OperatorSettings, component: str) -> dict[str, str]:
     return {
         NAME_LABEL: APP,
-        INSTANCE_LABEL: settings.release,
+        INSTANCE_LABEL: settings.instance,
         COMPONENT_LABEL: component,
         MANAGED_BY_LABEL: OPERATOR,
         PART_OF_LABEL: APP,

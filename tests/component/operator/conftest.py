@@ -57,6 +57,7 @@ class World:
         """The operator's settings, as the chart would render them."""
         return {
             "release": "aristobot",
+            "instance": "aristobot",
             "namespace": NAMESPACE,
             "owners": [NAMESPACE],
             "image": "aristobot:test",

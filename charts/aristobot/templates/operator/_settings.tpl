@@ -1,6 +1,7 @@
 {{/* operator.yaml, as aristobot_operator.settings.OperatorSettings reads it. */}}
 {{- define "aristobot.operatorSettings" -}}
 release: {{ include "aristobot.fullname" . }}
+instance: {{ .Release.Name }}
 namespace: {{ .Release.Namespace }}
 owners: {{ include "aristobot.owners" . }}
 image: {{ include "aristobot.image" . }}
