@@ -37,8 +37,12 @@ FROM ${BASE}
 # PostgreSQL's initdb looks its user up by name, so the user stands in /etc/passwd.
 RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin aristobot \
     && mkdir /data && chown aristobot:aristobot /data && chmod 0700 /data
+# Python's own image comes without byte code of the standard library.
+RUN python -m compileall -q -j 0 \
+    -x '/(ensurepip|idlelib|lib2to3|tests?|tkinter|turtledemo|(site|dist)-packages)/' \
+    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/aristobot /opt/aristobot
-# Byte code is in the image already, and could not be written anyway.
+# All byte code is in the image already, and could not be written anyway.
 ENV PATH=/opt/aristobot/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ARISTOBOT_DATA=/data
 # No VOLUME: a container would get a writable one in spite of its read-only root.
 WORKDIR /data
