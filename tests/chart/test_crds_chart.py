@@ -52,4 +52,5 @@ def test_a_value_that_is_not_known_is_refused() -> None:
 
 
 def test_it_lints() -> None:
-    helm_python.lint(CHART)
+    report = helm_python.lint(CHART, strict=True)
+    assert report["errors"] == []
