@@ -22,6 +22,7 @@ CHART = ROOT / "charts" / "aristobot"
 RELEASE = "aristobot"
 NAMESPACE = "aristobot"
 
+_NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _EVERYTHING: Values = {
     "embedded": {"enabled": True},
     "fullnameOverride": "a-name-of-24-characters1",
@@ -31,7 +32,10 @@ _EVERYTHING: Values = {
     "heartbeat": {"markets": ["binance", "binance-simulator", "binance-testnet"]},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-    "telemetry": {"otlpEndpoint": "http://tempo.monitoring.svc:4318"},
+    "telemetry": {
+        "otlpEndpoint": "http://tempo.monitoring.svc:4318",
+        "peers": [{"namespaceSelector": {"matchLabels": {_NAMESPACE_LABEL: "monitoring"}}}],
+    },
     "ingress": {"host": "hooks.example.com", "className": "traefik", "tls": {"secretName": "tls"}},
     "runner": {"priorityClassName": "low", "env": [{"name": "TZ", "value": "UTC"}]},
     "nodeSelector": {"kubernetes.io/os": "linux"},

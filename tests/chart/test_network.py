@@ -205,6 +205,8 @@ def test_a_telemetry_receiver_of_one_s_own_replaces_the_api() -> None:
     for component in ("engine", "gateway", "runner", "ingress"):
         assert may_connect(policies, places[component], tempo, 4318)
         assert not may_connect(policies, places[component], places["api"], PORTS["api"])
+    for elsewhere in (OTHERS["home"][0], OTHERS["neighbour"][0]):
+        assert not may_connect(policies, places["runner"], elsewhere, 4318)
 
 
 def test_the_api_server_s_address_can_be_named() -> None:

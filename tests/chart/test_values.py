@@ -34,6 +34,7 @@ GIVEN: Values = {"nats": {"url": "nats://nats:4222"}, "database": {"existingSecr
         (GIVEN | {"heartbeat": {"markets": ["binance-simulator"]}}, "set simulator.enabled=true"),
         (NO_SIMULATOR | {"heartbeat": {"markets": ["binance-simulator"]}}, "there is no simulator"),
         (EMBEDDED | {"httpRoute": {"enabled": True}}, "set httpRoute.parentRefs"),
+        (EMBEDDED | {"telemetry": {"otlpEndpoint": "https://tempo"}}, "set telemetry.peers"),
     ],
 )
 def test_values_that_don_t_go_together_are_refused(values: Values, said: str) -> None:

@@ -37,6 +37,9 @@ What the schema can't say: values that don't go together. One sentence each, whi
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- $problems = append $problems "httpRoute.enabled needs the Gateway that it belongs to: set httpRoute.parentRefs." -}}
 {{- end -}}
+{{- if and .Values.networkPolicy.enabled .Values.telemetry.otlpEndpoint (not .Values.telemetry.peers) -}}
+{{- $problems = append $problems "Every pod speaks to telemetry.otlpEndpoint, a strategy's too, so a NetworkPolicy has to open it and nothing else: set telemetry.peers to where it is (such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}])." -}}
+{{- end -}}
 {{- if $problems -}}
 {{- printf "\n\n%s\n" (join "\n" $problems) | fail -}}
 {{- end -}}

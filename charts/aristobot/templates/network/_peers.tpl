@@ -104,10 +104,8 @@ matchLabels:
 - to:
     {{- if not .Values.telemetry.otlpEndpoint }}
     {{- include "aristobot.platformPeers" (list . "api") | nindent 4 }}
-    {{- else if .Values.telemetry.peers }}
-    {{- toYaml .Values.telemetry.peers | nindent 4 }}
     {{- else }}
-    {{- include "aristobot.nearbyPeers" . | nindent 4 }}
+    {{- toYaml .Values.telemetry.peers | nindent 4 }}
     {{- end }}
   ports:
     - {protocol: TCP, port: {{ include "aristobot.portOf" (include "aristobot.otlpEndpoint" .) }}}
