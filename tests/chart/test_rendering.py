@@ -12,7 +12,17 @@ import pytest
 import yaml
 from helm_python import lint
 
-from tests.chart.rendering import CHART, NAMESPACE, ROOT, VALUE_SETS, Object, notes, render, title
+from tests.chart.rendering import (
+    CHART,
+    NAMESPACE,
+    ROOT,
+    VALUE_SETS,
+    Object,
+    notes,
+    pods,
+    render,
+    title,
+)
 
 #: Of others' operators, whose schemas nobody ships: the group is checked, the rest is not.
 THIRD_PARTY = {
@@ -161,6 +171,19 @@ def test_the_notes_say_where_webhooks_go(name: str) -> None:
     assert "/webhook/<token>" in text
     assert "%!" not in text
     assert "<no value>" not in text
+
+
+@every_set
+def test_the_notes_give_commands_that_work_there(name: str) -> None:
+    """kubectl watches one kind at a time; and only a simulator takes a simulator's Broker."""
+    commands = [line.strip() for line in notes(name).splitlines() if line.startswith("  kubectl")]
+    for watched in (line.partition(" get ")[2] for line in commands if "--watch" in line):
+        assert "," not in watched
+    (file,) = (line.partition(" -f ")[2] for line in commands if " apply " in line)
+    documents = list(yaml.safe_load_all((ROOT / file).read_text(encoding="utf-8")))
+    (broker,) = (each for each in documents if each["kind"] == "Broker")
+    simulated = any(each.component == "simulator" for each in pods(render(name)))
+    assert (broker["spec"]["environment"] == "simulator") is simulated
 
 
 def test_the_notes_name_the_host_and_the_first_owner() -> None:
