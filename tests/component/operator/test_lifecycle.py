@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aristobot.contracts.kubernetes import WIND_DOWN_FINALIZER
 from aristobot.contracts.streams import STRATEGIES_BUCKET, TOKENS_BUCKET
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
@@ -156,6 +157,28 @@ async def test_code_comes_from_a_config_map_and_a_change_reaches_the_runner(
 
             await at_work.eventually(is_told)
         await at_work.ready("Strategy", "mine", "Ready")
+
+
+async def test_only_what_has_to_be_wound_down_is_held(at_work: World) -> None:
+    """What was given `detach`, also while it hung, is deleted as it is, with no operator even."""
+
+    def held(name: str) -> list[str]:
+        found = at_work.api.get("ActiveStrategy", NAMESPACE, name)
+        return found["metadata"].get("finalizers") or []
+
+    def told(name: str, on_delete: str) -> None:
+        symbol = {"at-work": "BTCUSDT", "other": "ETHUSDT"}[name]
+        at_work.api.put(active(name, onDelete=on_delete, symbol=symbol))
+
+    told("at-work", "detach")
+    told("other", "closePositions")
+    async with at_work.operator():
+        await at_work.ready("ActiveStrategy", "other", "Starting", "False")
+        await at_work.ready("ActiveStrategy", "at-work", "Starting", "False")
+        assert held("other") == [WIND_DOWN_FINALIZER]
+        assert held("at-work") == []
+        told("other", "detach")
+        await at_work.eventually(lambda: held("other") == [])
 
 
 async def test_what_is_deleted_is_forgotten_everywhere(at_work: World, bus: Bus) -> None:
