@@ -16,7 +16,7 @@ _WRONG = {
     "live without keys": (
         "Broker",
         {"exchange": "binance"},
-        "credentialsSecretRef",
+        "apply a Secret with apiKey and apiSecret and name it here",
     ),
     "an exchange that we don't know": (
         "Broker",
@@ -28,7 +28,11 @@ _WRONG = {
         {"exchange": "binance", "environment": "simulator", "tradingMode": False},
         "spec.tradingMode",
     ),
-    "a strategy without code": ("Strategy", {"timeframe": "1m"}, "code"),
+    "a strategy without code": (
+        "Strategy",
+        {"timeframe": "1m"},
+        "exactly one of code and codeConfigMapRef is needed",
+    ),
     "a timeframe that we don't have": (
         "Strategy",
         {"timeframe": "7m", "code": "x"},
@@ -40,7 +44,7 @@ _WRONG = {
         "end must be later than start",
     ),
     "a symbol in lower case": ("ActiveStrategy", {**_ACTIVE, "symbol": "btcusdt"}, "spec.symbol"),
-    "a field that nobody knows": ("ActiveStrategy", {**_ACTIVE, "leverage": 10}, "leverage"),
+    "a field that nobody knows": ("ActiveStrategy", {**_ACTIVE, "leverage": 10}, "spec.leverage"),
 }
 
 
