@@ -31,7 +31,7 @@ from tests.cluster.report import describe
 _HERE = Path(__file__).parent
 #: While a test is being written: the release of the run before is used, and stays.
 _KEEP_VARIABLE = "ARISTOBOT_TEST_KEEP"
-#: Whatever a test does, installing included.
+#: Whatever a test does; what its fixtures do has limits of its own.
 _SECONDS = 600
 #: These end the release, so they come last.
 _LAST = ("test_upgrade.py", "test_uninstall.py")
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if item.path.is_relative_to(_HERE)]
     for item in ours:
         item.add_marker(pytest.mark.cluster)
-        item.add_marker(pytest.mark.timeout(_SECONDS))
+        item.add_marker(pytest.mark.timeout(_SECONDS, func_only=True))
     items.sort(key=lambda item: _LAST.index(item.path.name) + 1 if item.path.name in _LAST else 0)
 
 
@@ -92,12 +92,20 @@ def definitions(kubectl: Kubectl, before: remains.Objects) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def release(kubectl: Kubectl, definitions: None) -> Release:
+def installed(kubectl: Kubectl, definitions: None) -> Release:
     """Installed and ready, with two owners."""
     kubectl.apply(namespace_document(OTHER_OWNER))
     release = Release(kubectl)
     release.install(CHARTS / "aristobot", values())
     return release
+
+
+@pytest.fixture(scope="module")
+def release(installed: Release) -> Iterator[Release]:
+    """The same for one module, which leaves no resource and no pod of one to the next."""
+    yield installed
+    for owner in (NAMESPACE, OTHER_OWNER):
+        installed.clear(owner)
 
 
 def _clear(kubectl: Kubectl) -> None:

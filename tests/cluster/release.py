@@ -21,15 +21,16 @@ import httpx
 import yaml
 
 from tests.cluster.kubectl import Done, Kubectl, Object, is_true, run_tool
+from tests.cluster.waiting import eventually
 from tests.e2e.independent import ccxt_at
 from tests.fault.ledger import Account, Ledger
-from tests.harness.platform import eventually
 
 CHARTS = Path(__file__).parents[2] / "charts"
 IMAGE = os.environ.get("ARISTOBOT_TEST_IMAGE", "docker.io/library/aristobot:test")
 #: Where webhooks go in, when the Ingress's own status doesn't say.
 INGRESS_VARIABLE = "ARISTOBOT_TEST_INGRESS"
 CRDS_RELEASE = "aristobot-crds"
+GROUP = "trading.aristobot.io"
 RELEASE = "e2e"
 NAMESPACE = "aristobot-e2e"
 #: An owner whose gateways and runners live in another namespace than the platform.
@@ -107,6 +108,16 @@ class Release:
             "uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout", "180s", seconds=200
         )
 
+    def clear(self, namespace: str) -> None:
+        """Delete every resource of the namespace; back when their pods are gone or going."""
+        owner = self.owner(namespace)
+        # In the order in which they hold each other.
+        for kind in ("activestrategies", "brokers", "strategies"):
+            owner.run("delete", f"{kind}.{GROUP}", "--all", "--timeout=120s", seconds=130)
+        children = "app.kubernetes.io/component in (gateway,runner)"
+        # The cluster's garbage collector does it, and may have other work.
+        eventually(lambda: not owner.pods(children), seconds=180, what="their pods being gone")
+
     # --- as a user ---
 
     def owner(self, namespace: str) -> Kubectl:
@@ -161,7 +172,7 @@ class Release:
         return httpx.post(url, content=body, headers=sent, timeout=3.0, trust_env=False)
 
     def own_address(self) -> str:
-        """Ours, as the ingress controller has to see it."""
+        """Ours on the way to the ingress controller; it sees another where a bridge is between."""
         where = httpx.URL(self.ingress_address())
         with socket.create_connection((where.host, where.port or 80), timeout=5) as connection:
             address: str = connection.getsockname()[0]
@@ -211,6 +222,15 @@ class Release:
         """What the platform wrote down."""
         with self.database() as url:
             return Ledger(url).rows(query, *arguments)
+
+    def sources(self, broker: str, count: int) -> list[str]:
+        """From where a broker's webhooks came, as ingress saw it; `count` are waited for."""
+
+        def look() -> list[str] | None:
+            rows = self.rows("SELECT source FROM webhooks WHERE broker = $1", broker)
+            return sorted({row["source"] for row in rows}) if len(rows) >= count else None
+
+        return eventually(look, what=f"{count} webhooks of {broker} being written down")
 
     def order_of(self, webhook_id: str, seconds: float = 60) -> Object:
         """The filled order that a webhook led to."""

@@ -7,6 +7,7 @@ one namespace that is made for it and taken away again.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 from tests.support.kube_api.bare import BROKERS, MERGE, ApiClient, connected
 from tests.support.kube_api.conformance import ApiConformance
 
-NAMESPACE = "double-test"
+#: Another in each run: one that was killed leaves its own behind.
+NAMESPACE = f"double-test-{secrets.token_hex(4)}"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cluster import documents, remains
 from tests.cluster.release import NAMESPACE, OTHER_OWNER, Release
-from tests.harness.platform import eventually
+from tests.cluster.waiting import eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "kubernetes.md"
 _KINDS = "activestrategies,brokers,strategies"

@@ -17,8 +17,8 @@ from tests.cluster import documents
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.release import CHARTS, NAMESPACE, OTHER_OWNER, Release, timed, values
 from tests.cluster.storm import Senders, seed_of, seeded
+from tests.cluster.waiting import eventually
 from tests.fault.scene import fresh
-from tests.harness.platform import eventually
 
 NEXT = "0.9.9"
 #: Below it a balance can't be sold (BTCUSDT's quantity step).
@@ -63,7 +63,7 @@ def test_an_upgrade_keeps_positions_and_trades_on(release: Release, tmp_path: Pa
     changed = copy.deepcopy(values())
     changed["logLevel"] = "DEBUG"
     # From now on only we may call: who calls is known through the ingress controller.
-    changed["ingress"]["allow"] = [release.own_address()]
+    changed["ingress"]["allow"] = release.sources("kept", 1)
     for server in ("nats", "postgres"):
         changed["embedded"][server]["resources"] = {"requests": {"cpu": "11m", "memory": "49Mi"}}
     watch = timed()

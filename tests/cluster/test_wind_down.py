@@ -7,8 +7,8 @@ import pytest
 from tests.cluster import documents
 from tests.cluster.kubectl import Object
 from tests.cluster.release import Release, timed
+from tests.cluster.waiting import eventually
 from tests.e2e.independent import ccxt_at
-from tests.harness.platform import eventually
 
 #: Below it a balance can't be sold (BTCUSDT's quantity step).
 _DUST = 0.00001

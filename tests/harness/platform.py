@@ -61,7 +61,11 @@ def _is_free(port: int) -> bool:
 
 
 def eventually(
-    look: Callable[[], _Found | None], *, seconds: float = 15.0, what: str = "it"
+    look: Callable[[], _Found | None],
+    *,
+    seconds: float = 15.0,
+    what: str = "it",
+    pause_seconds: float = 0.05,
 ) -> _Found:
     """Look until there is something true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
@@ -70,7 +74,7 @@ def eventually(
         if found:
             return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
 
 
 @dataclass
