@@ -2,12 +2,16 @@
 
 `Database.transaction(owner)` is the only way to the tables. It tells PostgreSQL the owner, and
 row-level security then hides every other owner's rows, whatever the query says. A connection
-problem becomes `Retryable`, so that callers need to know no driver. Not here: queries, and the
-schema (`tables.py`, `migrations/`).
+problem becomes `Retryable`, so that callers need to know no driver. A connection that doesn't
+answer casts doubt on all that are as old: they are replaced at their next use, or each would cost
+somebody a timeout after the server's machine is lost. Not here: queries, and the schema
+(`tables.py`, `migrations/`).
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -74,6 +78,8 @@ class Database:
                 },
             },
         )
+        #: Connections that were opened before are not trusted any more.
+        self._doubted_at = -math.inf
 
     @property
     def place(self) -> str:
@@ -94,7 +100,7 @@ class Database:
         """
         try:
             async with self._engine.connect() as connection:
-                driver = await _open_driver(connection)
+                driver = await self._open_driver(connection)
                 try:
                     await driver.execute(_begin(owner, waits_for_disk=waits_for_disk))
                     try:
@@ -113,8 +119,21 @@ class Database:
             raise Retryable("the database is away: no connection became free in time") from error
         except (DBAPIError, OSError, *_DRIVER_ERRORS) as error:
             if _is_away(error):
+                if isinstance(error, OSError):
+                    self._doubted_at = time.monotonic()
                 raise Retryable(f"the database is away: {_first_line(error)}") from error
             raise
+
+    async def _open_driver(self, connection: AsyncConnection) -> Any:
+        """The asyncpg connection; another if the server went away while it lay in the pool."""
+        while True:
+            driver = driver_of(connection)
+            if connection.info.setdefault("opened_at", time.monotonic()) < self._doubted_at:
+                driver.terminate()
+            if not driver.is_closed():
+                return driver
+            await connection.invalidate()
+            await connection.get_raw_connection()  # the pool's next one, or else a new one
 
     async def ping(self) -> None:
         """Raise `Retryable` when the database doesn't answer."""
@@ -135,15 +154,6 @@ def _begin(owner: str, *, waits_for_disk: bool) -> str:
     literal = owner.replace("'", "''")
     relaxed = "" if waits_for_disk else "; SET LOCAL synchronous_commit = off"
     return f"BEGIN; SELECT set_config('aristobot.owner', '{literal}', true){relaxed}"
-
-
-async def _open_driver(connection: AsyncConnection) -> Any:
-    """The asyncpg connection; a new one if the server went away while it lay in the pool."""
-    driver = driver_of(connection)
-    if driver.is_closed():
-        await connection.invalidate()
-        driver = (await connection.get_raw_connection()).driver_connection
-    return driver
 
 
 def _is_away(error: BaseException) -> bool:

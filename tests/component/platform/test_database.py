@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from aristobot.contracts.streams import BrokerKey
@@ -97,6 +99,68 @@ async def test_the_journal_only_grows(database: Database, key: BrokerKey, change
             await connection.execute(change)  # type: ignore[call-overload]
     async with database.transaction(key.owner) as connection:
         assert await connection.scalar(select(func.count()).select_from(journal)) == 1
+
+
+class Cable:
+    """Stands between us and the server. Cut, it loses all that goes through what is open."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._place = host, port
+        self._ends: list[asyncio.StreamWriter] = []
+        self._carried: list[asyncio.Task[None]] = []
+
+    async def open(self) -> int:
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, onward = await asyncio.open_connection(*self._place)
+        self._ends += [writer, onward]
+        self._carried += [
+            asyncio.create_task(self._carry(reader, onward)),
+            asyncio.create_task(self._carry(there, writer)),
+        ]
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+        sink.close()
+
+    def cut(self) -> None:
+        """As when a machine is lost: nobody says that a connection has ended."""
+        for task in self._carried:
+            task.cancel()
+
+    async def close(self) -> None:
+        self.cut()
+        for end in self._ends:
+            end.close()
+        self._server.close()
+
+
+async def test_a_lost_server_costs_one_timeout_and_not_one_for_each_connection(
+    postgres_url: str,
+) -> None:
+    url = make_url(postgres_url)
+    cable = Cable(str(url.host), url.port or 5432)
+    through = url.set(host="127.0.0.1", port=await cable.open())
+    database = Database(
+        through.render_as_string(hide_password=False), service="test", statement_timeout_seconds=1.0
+    )
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(5):
+                connection = await stack.enter_async_context(database.transaction(EVERY_OWNER))
+                await connection.execute(text("SELECT 1"))
+        cable.cut()
+        with pytest.raises(Retryable):
+            await database.ping()
+        for _ in range(10):
+            await database.ping()
+    finally:
+        await database.close()
+        await cable.close()
 
 
 async def test_migrating_twice_changes_nothing(database: Database) -> None:
