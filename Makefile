@@ -49,7 +49,7 @@ lint: $(VENV)/.develops  ## Style, types, import layers, module sizes.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@! find services -name '*.py' -exec awk 'END { if (NR > $(MAX_LINES)) \
+	@! find services operator -name '*.py' -exec awk 'END { if (NR > $(MAX_LINES)) \
 	  print FILENAME ": " NR " lines, at most $(MAX_LINES): split it" }' {} \; | grep .
 
 fmt: $(VENV)/.develops  ## Put the code into the house's form.
@@ -74,11 +74,11 @@ image:  ## Build the container image (docker, or podman: make image DOCKER=podma
 
 clean:  ## Remove what was installed and built; data folders stay.
 	rm -rf $(VENV) .tools dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
-	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find services operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Our own package is installed in place, so uv doesn't compile it. Takes a moment when it is done.
+# Our own packages are installed in place, so uv doesn't compile them. Takes a moment when it is done.
 compile: | $(VENV)/.runs
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q services
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q services operator
 
 $(UV):
 	@$(find_python); echo "installing uv $(UV_VERSION) into .tools"; \
