@@ -1,5 +1,6 @@
 """The NATS users of pods: signs a role into a Secret, once, and again when the role changes.
 
+Children are rolled then; the platform's own pods follow their file by themselves (`Bus.lost`).
 The signing keys come from the Secret `RELEASE-nats-trust`, which `acting.bootstrap` makes the first
 time. Deliberately not here: what a role may do (`contracts.nats_roles`).
 """
