@@ -11,7 +11,9 @@ Deliberately not here: following a bucket (`platform.kv_mirror`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import Mapping
 
 import nats.errors
@@ -20,12 +22,16 @@ from nats.aio.subscription import Subscription
 
 from aristobot.core.errors import Retryable
 from aristobot.platform.bus import Bus
+from aristobot.platform.waiting import pause
 
 #: How many keys are asked for at a time.
 PAGE = 500
 
 _AWAY = (nats.errors.Error, nats.js.errors.Error, asyncio.TimeoutError, OSError)
 _REPLY_SECONDS = 2.0
+#: How long a server of a cluster is waited for that lags behind its leader.
+_LAG_SECONDS = 2.0
+_AGAIN_SECONDS = 0.05
 
 
 class Bucket:
@@ -105,42 +111,71 @@ class Bucket:
         """Page by page, until there is nothing behind the last message seen.
 
         A key holds one message (history 1), and a change moves it to the end. So what changes
-        meanwhile is met again, and nothing that was there all the time can be missed.
+        meanwhile is met again, and nothing that was there all the time can be missed. Of a cluster
+        each page may come from another server, and one that lags has no message yet where a page
+        of an up-to-date one had none any more: what takes several pages ends where the stream's
+        leader says that it does, and not before.
         """
         client = self._bus.client
         inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox)
         entries: dict[str, bytes] = {}
+        async with asyncio.timeout(_REPLY_SECONDS):
+            subscription = await client.subscribe(inbox)
         try:
-            seen: int | None = 0
-            while seen is not None:
-                request = {"seq": seen + 1, "batch": PAGE, "next_by_subj": f"$KV.{self._name}.>"}
-                subject = f"$JS.API.DIRECT.GET.KV_{self._name}"
-                await client.publish(subject, json.dumps(request).encode(), reply=inbox)
-                seen = await self._take_page(subscription, entries)
+            seen, is_whole = await self._page(subscription, 0, entries)
+            give_up_at = time.monotonic() + _LAG_SECONDS
+            while not is_whole:
+                seen, is_end = await self._page(subscription, seen, entries)
+                if is_end and not (is_whole := seen >= await self._newest()):
+                    if time.monotonic() > give_up_at:
+                        raise Retryable(f"bucket {self._name}: a NATS server lags behind")
+                    await pause(_AGAIN_SECONDS)
         finally:
-            await subscription.unsubscribe()
+            with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
+                async with asyncio.timeout(_REPLY_SECONDS):
+                    await subscription.unsubscribe()
         return entries
 
-    async def _take_page(self, subscription: Subscription, entries: dict[str, bytes]) -> int | None:
-        """The sequence of the last message of the page; None when nothing was left."""
-        last = None
+    async def _page(
+        self, subscription: Subscription, after: int, entries: dict[str, bytes]
+    ) -> tuple[int, bool]:
+        """Read on behind the sequence `after`: up to which one, and whether nothing was left."""
+        request = {"seq": after + 1, "batch": PAGE, "next_by_subj": f"$KV.{self._name}.>"}
+        async with asyncio.timeout(_REPLY_SECONDS):
+            await self._bus.client.publish(
+                f"$JS.API.DIRECT.GET.KV_{self._name}",
+                json.dumps(request).encode(),
+                reply=subscription.subject,
+            )
+        last, count = after, 0
         while True:
             message = await subscription.next_msg(timeout=_REPLY_SECONDS)
             headers = message.headers or {}
             match headers.get("Status"):
                 case None:
-                    last = int(headers["Nats-Sequence"])
+                    last, count = int(headers["Nats-Sequence"]), count + 1
                     key = headers["Nats-Subject"].removeprefix(f"$KV.{self._name}.")
                     # A deletion is an entry too, marked by its operation.
                     if "KV-Operation" in headers:
                         entries.pop(key, None)
                     else:
                         entries[key] = message.data
-                case "204":  # the end of the page
-                    return last
+                case "204":  # the end of the page; a full one may lack what has moved meanwhile
+                    return last, count < PAGE and headers["Nats-Num-Pending"] == "0"
                 case "404":  # nothing there
-                    return None
+                    return last, True
                 case status:
                     reason = headers.get("Description", "")
                     raise Retryable(f"bucket {self._name}: {status} {reason}")
+
+    async def _newest(self) -> int:
+        """The sequence of the newest message, which the stream's leader alone is asked for."""
+        reply = await self._bus.client.request(
+            f"$JS.API.STREAM.MSG.GET.KV_{self._name}",
+            json.dumps({"last_by_subj": f"$KV.{self._name}.>"}).encode(),
+            timeout=_REPLY_SECONDS,
+        )
+        answer = json.loads(reply.data)
+        if "error" in answer:
+            raise Retryable(f"bucket {self._name}: {answer['error'].get('description', '')}")
+        return int(answer["message"]["seq"])

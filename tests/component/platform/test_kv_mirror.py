@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import secrets
 import time
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
+from nats.aio.msg import Msg
 
 from aristobot.contracts.streams import BROKERS_BUCKET
 from aristobot.core.errors import Retryable
@@ -59,6 +64,57 @@ async def test_a_bucket_may_hold_and_have_held_thousands_of_keys(bus: Bus) -> No
     assert await bucket.read() == wanted
     await bucket.make_equal({"a.7": b"1"})
     assert await bucket.read() == {"a.7": b"1"}
+
+
+Page = tuple[tuple[str, int], ...]
+
+
+@contextlib.asynccontextmanager
+async def _bucket_of_several_servers(bus: Bus, pages: Iterable[Page]) -> AsyncIterator[Bucket]:
+    """`a`, `b`, `c`, then `a` changed, which moved it to the end.
+
+    The test answers for the servers that pages come from, with keys and sequences; the stream's
+    leader is the real one.
+    """
+    name, answers = f"lagging-{secrets.token_hex(4)}", iter(pages)
+    store = await bus.jetstream.create_key_value(bucket=name, history=1, direct=False)
+    for key in "abca":
+        await store.put(key, b"1")
+
+    async def answer(message: Msg) -> None:
+        page = next(answers)
+        for key, sequence in page:
+            headers = {"Nats-Subject": f"$KV.{name}.{key}", "Nats-Sequence": str(sequence)}
+            await bus.client.publish(message.reply, b"1", headers=headers)
+        status = {"Status": "204", "Nats-Num-Pending": "0"} if page else {"Status": "404"}
+        await bus.client.publish(message.reply, headers=status)
+
+    subscription = await bus.client.subscribe(f"$JS.API.DIRECT.GET.KV_{name}", cb=answer)
+    try:
+        yield Bucket(bus, name)
+    finally:
+        await subscription.unsubscribe()
+        await bus.jetstream.delete_key_value(name)
+
+
+async def test_no_key_is_missed_when_a_page_comes_from_a_server_that_lags(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aristobot.platform.buckets.PAGE", 2)
+    knows, lags, caught_up = (("b", 2), ("c", 3)), (), (("a", 4),)
+    async with _bucket_of_several_servers(bus, (knows, lags, lags, caught_up)) as bucket:
+        assert await bucket.read() == dict.fromkeys("abc", b"1")
+
+
+async def test_what_a_server_that_stays_behind_shows_is_not_taken_for_all(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aristobot.platform.buckets.PAGE", 2)
+    monkeypatch.setattr("aristobot.platform.buckets._LAG_SECONDS", 0.2)
+    pages = itertools.chain([(("b", 2), ("c", 3))], itertools.repeat(()))
+    async with _bucket_of_several_servers(bus, pages) as bucket:
+        with pytest.raises(Retryable, match="lags behind"):
+            await bucket.read()
 
 
 async def test_no_key_is_missed_while_others_change(
