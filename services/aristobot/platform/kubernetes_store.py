@@ -90,6 +90,11 @@ class KubernetesResourceStore:
                 if before is None:
                     await self._api.create(_collection(owner, kind), whole)
                     return Applied.CREATED
+                if "deletionTimestamp" in before["metadata"]:
+                    # It would be changed and then go, with what the file says about its end.
+                    raise Retryable(
+                        f"{kind} {name} is being deleted: apply it again once it is gone"
+                    )
                 marks = _new_marks(before["metadata"], metadata)
                 after = await self._api.patch(path, [*replacing, *marks], JSON_PATCH)
             except (Conflicting, Missing):

@@ -95,7 +95,10 @@ class ResourceStore(Protocol):
     """
 
     async def apply(self, owner: str, document: Document) -> Applied:
-        """Create the resource, or make its spec what the document says, whoever set it before."""
+        """Create the resource, or make its spec what the document says, whoever set it before.
+
+        Raises `Retryable` while it is being deleted.
+        """
 
     async def change(self, seen: StoredResource, changes: Mapping[str, Any]) -> None:
         """Change those fields of the spec (names and values as in YAML; None removes one).

@@ -125,6 +125,23 @@ async def test_what_waits_for_its_end_says_so(place: Place, api: KubeApi) -> Non
     assert stored.parse(type(active())).spec == active().spec
 
 
+@pytest.mark.parametrize("again", [active(), active(timeframe="5m")], ids=["same", "changed"])
+async def test_what_is_being_deleted_is_not_applied(
+    place: Place, api: KubeApi, again: Document
+) -> None:
+    """It would be "unchanged" or "configured", and gone a moment later."""
+    await place.store.apply("alice", active())
+    finalizers = {"finalizers": ["trading.aristobot.io/wind-down"]}
+    api.patch("ActiveStrategy", "alice", "ema-btc", {"metadata": finalizers})
+    await place.store.delete("alice", "ActiveStrategy", "ema-btc")
+    before = await stands(place, active())
+    with pytest.raises(Retryable, match="ema-btc is being deleted: apply it again once it is gone"):
+        await place.store.apply("alice", again)
+    assert await stands(place, active()) == before
+    api.patch("ActiveStrategy", "alice", "ema-btc", {"metadata": {"finalizers": []}})
+    assert await place.store.apply("alice", again) is Applied.CREATED
+
+
 async def test_a_secret_of_another_type_is_not_changed(place: Place, api: KubeApi) -> None:
     made = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
     entries = {"data": {"tls.crt": "", "tls.key": ""}}
