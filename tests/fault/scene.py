@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -178,3 +181,26 @@ def fresh(
 ) -> Signal:
     """A signal nobody has sent before."""
     return Signal(f"{name} {time.time_ns()}", action, symbol, percent, stop=stop, target=target)
+
+
+@contextlib.contextmanager
+def second_gateway(scene: Scene, pid: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another gateway with the environment of process `pid`, started by nobody's supervisor."""
+    environment = psutil.Process(pid).environ()
+    environment.pop("ARISTOBOT_ADMIN_PORT")
+    environment["CRASH_PART"] = "second"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "aristobot", "gateway"),
+                *("--broker", f"demo.{scene.broker}"),
+            ],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(timeout=10)

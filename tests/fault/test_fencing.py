@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from aristobot.platform.lifecycle import EXIT_FENCED
 from tests.fault.conftest import broker_document
-from tests.fault.scene import Scene, fresh
+from tests.fault.scene import Scene, fresh, second_gateway
 from tests.harness.platform import eventually
 
 _ENDED = f"exit code {EXIT_FENCED}"
-
-
-@contextmanager
-def second_gateway(scene: Scene, pid: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another gateway with the environment of process `pid`, started by nobody's supervisor."""
-    environment = psutil.Process(pid).environ()
-    environment.pop("ARISTOBOT_ADMIN_PORT")
-    environment["CRASH_PART"] = "second"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "aristobot", "gateway"),
-                *("--broker", f"demo.{scene.broker}"),
-            ],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(timeout=10)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,24 @@
 """A gateway that is killed anywhere leaves each position with exactly one stop and one target.
 
 Each case buys with a stop and a target, sells half, and sells the rest; the strike falls into one
-of these steps. The simulator's own list of orders is what counts.
+of these steps, also if the sale is too old by the time that it is looked at again. The simulator's
+own list of orders is what counts.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from aristobot.platform.lifecycle import EXIT_FENCED
 from tests.fault.conftest import broker_document
-from tests.fault.ledger import Row
-from tests.fault.scene import Scene, fresh
+from tests.fault.ledger import Row, Signal
+from tests.fault.scene import Scene, fresh, second_gateway
 from tests.harness.platform import eventually
 
 #: Less than the exchange takes in one order, once for each case.
@@ -79,18 +84,38 @@ def held(scene: Scene) -> Decimal:
     return scene.account.holdings().get("BTCUSDT", Decimal(0))
 
 
+def _guarded(demo: Scene, name: str, age: int) -> Scene:
+    demo.platform.apply(broker_document(name, age=age))
+    eventually(lambda: f"gateway-demo.{name}" in demo.platform.pids(), seconds=30, what="gateway")
+    return Guarded(demo.platform, demo.crash_points, name)
+
+
 @pytest.fixture(scope="module")
 def guarded_broker(demo: Scene) -> Scene:
-    demo.platform.apply(broker_document("guarded"))
-    eventually(lambda: "gateway-demo.guarded" in demo.platform.pids(), seconds=30, what="gateway")
-    return Guarded(demo.platform, demo.crash_points, "guarded")
+    return _guarded(demo, "guarded", 0)
+
+
+@pytest.fixture(scope="module")
+def hurried_broker(demo: Scene) -> Scene:
+    """Its alerts are worth acting on for three seconds only."""
+    return _guarded(demo, "hurried", 3)
 
 
 @pytest.fixture
 def guarded(guarded_broker: Scene) -> Iterator[Scene]:
-    yield guarded_broker
-    for armed in guarded_broker.crash_points.iterdir():
+    yield from _unarmed(guarded_broker)
+
+
+@pytest.fixture
+def hurried(hurried_broker: Scene) -> Iterator[Scene]:
+    yield from _unarmed(hurried_broker)
+
+
+def _unarmed(scene: Scene) -> Iterator[Scene]:
+    yield scene
+    for armed in scene.crash_points.iterdir():
         armed.unlink()
+    scene.let_go_on()
 
 
 def open_at_exchange(scene: Scene) -> list[Row]:
@@ -154,3 +179,58 @@ def test_crash_while_half_is_sold(guarded: Scene, point: str) -> None:
     guarded.wait_struck(armed)
     assert_one_pair(guarded)
     sell_all(guarded)
+
+
+def stopped_in_a_sale(scene: Scene, point: str) -> tuple[Signal, int]:
+    """The gateway is stopped there, until the sale is too old; the sale, and the gateway's pid."""
+    armed = scene.arm(scene.gateway, point, "stop")
+    gateway = scene.pid(scene.gateway)
+    alert = fresh(point, action="SellMarket", percent="50")
+    scene.send(alert)
+    scene.wait_struck(armed)
+    eventually(
+        lambda: scene.ledger.rows(
+            "SELECT 1 FROM webhooks WHERE id = $1 AND now() > received_at + interval '4 s'",
+            scene.ledger.webhooks(alert.name)[0]["id"],
+        ),
+        what="the end of the sale's time",
+    )
+    return alert, gateway
+
+
+def assert_expired(scene: Scene, alert: Signal) -> None:
+    order = scene.ended(alert)
+    assert (order["status"], order["code"]) == ("rejected", "expired")
+    scene.assert_nothing_placed(order)
+
+
+def test_cancelled_for_a_sale_that_is_too_old_after_the_crash(hurried: Scene) -> None:
+    buy(hurried, "late")
+    assert_one_pair(hurried)
+    alert, gateway = stopped_in_a_sale(hurried, "cancel-after")
+    assert open_at_exchange(hurried) == []
+    os.kill(gateway, signal.SIGKILL)
+    assert_expired(hurried, alert)
+    assert_one_pair(hurried)
+    sell_all(hurried)
+
+
+def test_cancelled_by_a_held_up_gateway_after_its_successor_has_refused_the_sale(
+    hurried: Scene, tmp_path: Path
+) -> None:
+    buy(hurried, "overtaken")
+    assert_one_pair(hurried)
+    alert, gateway = stopped_in_a_sale(hurried, "cancel-before")
+    before = {order["client_id"] for order in open_at_exchange(hurried)}
+    with second_gateway(hurried, gateway, tmp_path / "second.log") as second:
+        assert_expired(hurried, alert)
+        assert {order["client_id"] for order in open_at_exchange(hurried)} == before
+        os.kill(gateway, signal.SIGCONT)
+        eventually(
+            lambda: before.isdisjoint(o["client_id"] for o in open_at_exchange(hurried)),
+            what="the late cancellation",
+        )
+        assert_one_pair(hurried)
+        # Started anew, the first takes the lease from the second.
+        assert second.wait(timeout=30) == EXIT_FENCED
+    assert_one_pair(hurried)

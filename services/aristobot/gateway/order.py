@@ -20,11 +20,13 @@ class Anchor(Protection):
     """A holder's stop and target, and what it held when `moved` was the sum of its orders.
 
     Of those made at `since` or later; older ones were over by then. What is held at any later time
-    follows from the orders alone (`core.protection.holding`).
+    follows from the orders alone (`core.protection.holding`). `makes_way`: of a protective order
+    that we have begun to cancel, for a sale or for another one, and not because somebody wished it.
     """
 
     moved: Amount = Decimal(0)
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    makes_way: bool = False
 
     def with_prices_of(self, later: Anchor | None) -> Anchor:
         """The same with the prices that a later order or command has given the position."""
@@ -85,6 +87,12 @@ class Order:
     def is_planned(self) -> bool:
         """Whether it is wanted and was never sent. Only `gateway.protector` lets it be sent."""
         return self.attempt == 0
+
+    @property
+    def protects_now(self) -> bool:
+        """Whether the exchange has, or may have, a stop or target here; a pair is its stop."""
+        is_first = self.list_id is None or self.request.type is OrderType.STOP_LOSS
+        return self.protects is not None and is_first and not self.is_planned
 
     @classmethod
     def of(cls, row: Mapping[str, Any] | RowMapping) -> Order:

@@ -205,5 +205,4 @@ class Outcomes:
 
 def _begins_to_protect(order: Order) -> bool:
     """Whether the exchange now has what it hadn't; a pair counts once, by its stop."""
-    is_first = order.list_id is None or order.request.type is OrderType.STOP_LOSS
-    return order.protects is not None and is_first and not is_outcome_known(order.status)
+    return order.protects_now and not is_outcome_known(order.status)

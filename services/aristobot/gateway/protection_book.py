@@ -2,8 +2,10 @@
 
 A planned row (`Order.is_planned`: attempt 0) is wanted and was never sent, so a crash forgets none
 and sends none twice. What it covers is reckoned again from the holder's orders when it is let go,
-because an older stop may have been hit meanwhile. Not here: who cancels and sends what and in
-which order (`protector`), and the arithmetic (`core.protection`).
+because an older stop may have been hit meanwhile. An order that we cancel is marked before
+(`make_way`): whoever records its end then, and however late, plans it anew unless something else
+follows. Not here: who cancels and sends what and in which order (`protector`), and the arithmetic
+(`core.protection`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from aristobot.gateway import protection_statements as sql
 from aristobot.gateway.order import Anchor, Order
 from aristobot.gateway.transactions import Transactions
 from aristobot.platform import telemetry
+from aristobot.platform.statements import Statement
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +87,8 @@ class ProtectionBook:
         self._tx = transactions
         self._key = transactions.key
         self._rules_of = rules_of
+        #: Positions (symbol and holder) with a sale in hand, whose end plans what follows.
+        self.sales: set[tuple[str, str]] = set()
 
     async def anchor(self, connection: AsyncConnection, command: PlaceOrder) -> Anchor | None:
         """What the command's row is to say of the position, None if nothing is known of it.
@@ -172,9 +177,15 @@ class ProtectionBook:
         if order.anchor is None or (order.request.side is Side.BUY and not order.executed_quantity):
             return  # then whatever protected the position still does
         held = await self._held_by(connection, order)
-        open_orders = await self._open(connection, order.request.symbol, order.holder)
-        if order.request.side is Side.SELL and any(_protects_now(other) for other in open_orders):
-            return  # the sale never got so far as to cancel them
+        if order.request.side is Side.SELL:
+            is_refused = order.status is OrderStatus.REJECTED
+            # Of what a refused sale has begun to cancel, the end may be recorded at this moment.
+            statement = sql.LOCKED_OPEN_OF_HOLDER if is_refused else sql.OPEN_OF_HOLDER
+            open_orders = await self._open(
+                connection, order.request.symbol, order.holder, statement
+            )
+            if any(other.protects_now for other in open_orders):
+                return  # the sale never got so far as to cancel them
         entry = None
         if order.request.side is Side.BUY:
             entry = order.executed_quote / order.executed_quantity
@@ -255,10 +266,15 @@ class ProtectionBook:
         )
 
     async def _protective_order_ended(self, connection: AsyncConnection, order: Order) -> None:
-        """What the exchange itself has ended may leave a rest without a stop."""
-        if order.status is not OrderStatus.EXPIRED or order.anchor is None:
+        """What the exchange has ended may leave a rest without a stop, and what made way, too."""
+        if order.anchor is None:
             return
-        if order.executed_quantity > 0:
+        if order.status is OrderStatus.CANCELLED:
+            if order.anchor.makes_way and order.protects_now:
+                await self._made_way(connection, order, order.anchor)
+        elif order.status is not OrderStatus.EXPIRED:
+            return
+        elif order.executed_quantity > 0:
             # A market that ran dry ends a triggered stop: what it left is sold, too.
             await self.plan_close(connection, order)
         elif order.request.type is OrderType.STOP_LOSS and order.list_id is not None:
@@ -266,6 +282,18 @@ class ProtectionBook:
             # else the rest gets a stop again, in place of a target that stands alone.
             held = await self._held_by(connection, order)
             await self._plan(connection, _Cause.of(order), order.anchor, held, None)
+
+    async def _made_way(self, connection: AsyncConnection, order: Order, anchor: Anchor) -> None:
+        """Plan it anew if what it was cancelled for doesn't follow.
+
+        Its gateway may have been killed, or held up and replaced, and the sale be refused by now.
+        """
+        position = (order.request.symbol, order.holder)
+        if position in self.sales and await self._tx.has_lease(connection):
+            return
+        if not any(other.is_planned for other in await self._open(connection, *position)):
+            held = await self._held_by(connection, order)
+            await self._plan(connection, _Cause.of(order), anchor, held, None)
 
     async def plan_close(self, connection: AsyncConnection, order: Order) -> None:
         """Plan a sale at market in place of a protective order; part of a transaction."""
@@ -312,7 +340,7 @@ class ProtectionBook:
             caused_at=cause.caused_at,
             trace_id=telemetry.current_trace_id(),
             traceparent=telemetry.current_traceparent(),
-            protection=anchor.model_dump(mode="json", exclude_none=True),
+            protection=anchor.model_dump(mode="json", exclude_none=True, exclude={"makes_way"}),
             protects=cause.protects,
             stop_price=price if role == "stop" else None,
             list_id=list_id,
@@ -337,9 +365,25 @@ class ProtectionBook:
             await self._tx.require_lease(connection)
             return await self._open(connection, symbol, holder)
 
-    async def _open(self, connection: AsyncConnection, symbol: str, holder: str) -> Sequence[Order]:
-        rows = await sql.OPEN_OF_HOLDER.rows(connection, **self._of(symbol, holder))
+    async def _open(
+        self,
+        connection: AsyncConnection,
+        symbol: str,
+        holder: str,
+        statement: Statement = sql.OPEN_OF_HOLDER,
+    ) -> Sequence[Order]:
+        rows = await statement.rows(connection, **self._of(symbol, holder))
         return [Order.of(row) for row in rows]
+
+    async def make_way(self, symbol: str, holder: str) -> Sequence[Order]:
+        """Mark what protects the position as about to be cancelled by us; these orders.
+
+        Raises `Fenced`: then nothing may be cancelled.
+        """
+        async with self._tx.writing() as connection:
+            await self._tx.require_lease(connection)
+            rows = await sql.MAKE_WAY.rows(connection, **self._of(symbol, holder))
+            return [Order.of(row) for row in rows]
 
     async def let_go(self, cause: str, timestamp_ms: int) -> tuple[Order, ...]:
         """Turn the rows planned for `cause` into intents to send: the stop before its target.
@@ -457,10 +501,6 @@ def must_be_awaited(order: Order) -> bool:
 def in_order(legs: Iterable[Order]) -> tuple[Order, ...]:
     """A stop before its target, as the exchange's list of the two has them."""
     return tuple(sorted(legs, key=lambda order: order.request.type is not OrderType.STOP_LOSS))
-
-
-def _protects_now(order: Order) -> bool:
-    return order.protects is not None and not order.is_planned
 
 
 def _in_force(asked: Level | None, known: Level | None) -> Level | None:

@@ -79,6 +79,22 @@ OPEN_OF_HOLDER = Statement(
     select(orders).where(_OF_HOLDER, _IS_OPEN).order_by(orders.c.created_at, orders.c.type)
 )
 
+#: The same, once what is being recorded of them is committed.
+LOCKED_OPEN_OF_HOLDER = Statement(
+    select(orders)
+    .where(_OF_HOLDER, _IS_OPEN)
+    .order_by(orders.c.created_at, orders.c.type)
+    .with_for_update()
+)
+
+#: Written before anything is cancelled, so that its end is known for ours whoever records it.
+MAKE_WAY = Statement(
+    update(orders)
+    .where(_OF_HOLDER, _IS_OPEN, _IS_PROTECTIVE, orders.c.attempt > 0)
+    .values(protection=orders.c.protection.op("||")({"makes_way": True}))
+    .returning(orders)
+)
+
 LOCKED_BY_HOLDER = Statement(
     select(func.coalesce(func.sum(orders.c.quantity - orders.c.executed_quantity), 0)).where(
         _OF_HOLDER,

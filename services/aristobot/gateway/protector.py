@@ -115,7 +115,10 @@ class Protector:
         symbol, holder = plan.request.symbol, plan.holder
         async with self._positions[symbol, holder]:
             open_orders = await self._protection.open_orders(symbol, holder)
-            await self._cancel([o for o in open_orders if o.protects and not o.is_planned])
+            if not any(o.is_planned and o.protects == cause for o in open_orders):
+                return  # withdrawn meanwhile: what protects the position now is another's
+            if any(o.protects and not o.is_planned for o in open_orders):
+                await self._cancel(await self._protection.make_way(symbol, holder))
             orders = await self._protection.let_go(cause, self._now_ms())
             if orders:
                 await self._send(orders)
@@ -165,13 +168,19 @@ class Protector:
         command comes again, and nothing overtakes it.
         """
         async with self._positions[command.symbol, command.holder]:
-            if await self._book.find(command.command_id) is not None:
-                return await self._sender.place(command)  # delivered again
-            if is_too_old(command):
-                return await self._sender.place(command)  # which refuses it, and the stop stays
-            try:
-                command = await self._make_way(command)
-            except Refused as refusal:
+            position = (command.symbol, command.holder)
+            is_known = await self._book.find(command.command_id) is not None
+            refusal = None
+            # One that was delivered again is sent already. One that is too old is refused below:
+            # then the stop stays, or is planned anew where an earlier delivery has cancelled it.
+            if not is_known and not is_too_old(command):
+                self._protection.sales.add(position)  # also until it comes again
+                try:
+                    command = await self._make_way(command)
+                except Refused as error:
+                    refusal = error
+            self._protection.sales.discard(position)
+            if refusal is not None:
                 await self._sender.refuse(command, refusal.code, str(refusal))
                 return None
             return await self._sender.place(command)
@@ -191,11 +200,11 @@ class Protector:
                 )
         if any(order.is_planned for order in open_orders):
             await self._protection.withdraw(symbol, holder)
-        protective = [o for o in open_orders if o.protects is not None and not o.is_planned]
-        if protective:
+        had_protection = any(o.protects is not None and not o.is_planned for o in open_orders)
+        if had_protection:
             with telemetry.internal_span(names.CLEAR_FOR_SALE, {names.SYMBOL: symbol}):
-                await self._cancel(protective)
-        return await self._at_most_held(command, had_protection=bool(protective))
+                await self._cancel(await self._protection.make_way(symbol, holder))
+        return await self._at_most_held(command, had_protection=had_protection)
 
     async def _at_most_held(self, command: PlaceOrder, *, had_protection: bool) -> PlaceOrder:
         """A stop that was hit meanwhile has sold some of it: what is asked for may be too much."""
@@ -236,13 +245,17 @@ class Protector:
         """Cancel and have the exchange's word that each is over. Raises `Retryable`."""
         for order in orders:
             now = await self._book.find(order.command_id)
-            if now is not None and now.status in _WORKING:
-                # Of a pair, this ends the other too: the second is then only looked up.
-                await self._sender.cancel_order(now)
-                now = await self._book.find(order.command_id)
-            if now is not None and not is_final(now.status):
+            try:
+                if now is not None and now.status in _WORKING:
+                    # Of a pair, this ends the other too: the second is then only looked up.
+                    await self._sender.cancel_order(now)
+                    now = await self._book.find(order.command_id)
+                if now is not None and not is_final(now.status):
+                    raise Retryable(
+                        f"order {order.request.client_order_id} is not over yet",
+                        after_seconds=_AGAIN_SECONDS,
+                    )
+            except Retryable:
+                # It may be over at the exchange, and nobody may come back to this.
                 self._resolver.schedule(order.command_id, 0.0)
-                raise Retryable(
-                    f"order {order.request.client_order_id} is not over yet",
-                    after_seconds=_AGAIN_SECONDS,
-                )
+                raise

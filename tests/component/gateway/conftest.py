@@ -18,6 +18,7 @@ from sqlalchemy import select
 from aristobot.contracts.keys import client_order_id
 from aristobot.contracts.messages import (
     AskedBy,
+    CancelOrder,
     CancelOrders,
     CommandEnvelope,
     Level,
@@ -53,7 +54,7 @@ HOLDER = strategy_holder("ema")
 FINAL = {"filled", "cancelled", "rejected", "expired"}
 Row = dict[str, Any]
 _Found = TypeVar("_Found")
-Command = TypeVar("Command", PlaceOrder, ProtectPosition, CancelOrders)
+Command = TypeVar("Command", PlaceOrder, CancelOrder, ProtectPosition, CancelOrders)
 
 
 @pytest.fixture(scope="session")
