@@ -2,7 +2,8 @@
 
 Brokers come before the tokens that lead to them, and tokens go before their brokers. Now and then
 the buckets are read back as a whole, so that nothing can stay wrong. A strategy that rests or is
-gone loses its durable consumer: resumed, it begins with what is new.
+gone loses its durable consumer: resumed, it begins with what is new. What the runner of one that is
+gone has said of it goes as well, for its pod ends before its record does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aristobot.contracts.streams import (
     BROKERS_BUCKET,
     CANDLES,
     STRATEGIES_BUCKET,
+    STRATEGY_STATUS_BUCKET,
     TOKENS_BUCKET,
     runner_consumer,
 )
@@ -41,6 +43,7 @@ class DirectoryWriter:
         self._brokers = _Mirror(bus, BROKERS_BUCKET)
         self._tokens = _Mirror(bus, TOKENS_BUCKET)
         self._strategies = _Mirror(bus, STRATEGIES_BUCKET)
+        self._statuses = _Mirror(bus, STRATEGY_STATUS_BUCKET)
         self._wake = asyncio.Event()
         self._is_written = False
 
@@ -75,7 +78,7 @@ class DirectoryWriter:
 
     async def _read_back(self) -> None:
         await self._bus.ensure_streams()
-        for mirror in (self._brokers, self._tokens, self._strategies):
+        for mirror in (self._brokers, self._tokens, self._strategies, self._statuses):
             await mirror.read()
 
     async def _write(self, wanted: Directory) -> None:
@@ -88,6 +91,8 @@ class DirectoryWriter:
         for key in sorted((changed & wanted.resting) | gone):
             owner, _, name = key.partition(".")
             await self._bus.delete_consumer(CANDLES, runner_consumer(owner, name))
+        # Known are those of the last reading back: what was said since goes at the next one.
+        await self._statuses.remove_others(wanted.strategies)
 
 
 class _Mirror:

@@ -257,9 +257,9 @@ def operator() -> NatsRole:
     """Executes the resources on Kubernetes: makes streams and buckets, writes what services read.
 
     It may ask for sales and cancellations by hand, as decisions that the engine judges; it can't
-    publish a command, and reads neither streams nor what strategies may ask.
+    publish a command, and reads neither streams nor what strategies may ask. Of the runners' bucket
+    of statuses it removes those of strategies that are gone.
     """
-    written = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET)
     return _role(
         "operator",
         publish=(
@@ -268,7 +268,7 @@ def operator() -> NatsRole:
             *_ensure(*(stream.name for stream in STREAMS)),
             *_ensure(*(f"KV_{bucket}" for bucket in BUCKETS)),
             *(subject for bucket in BUCKETS for subject in _read_bucket(bucket)),
-            *_bucket_notices(*written),
+            *_bucket_notices(*BUCKETS),
             # A deleted strategy's consumer of candles, which its runner can't remove any more.
             f"{_API}.CONSUMER.LIST.{CANDLES.name}",
             f"{_API}.CONSUMER.DELETE.{CANDLES.name}.*",

@@ -88,7 +88,8 @@ TOKENS_BUCKET = "webhook_tokens"
 BROKERS_BUCKET = "brokers"
 #: `<owner>.<active strategy>` -> `ActiveStrategyRecord`. Written by whoever executes resources.
 STRATEGIES_BUCKET = "active_strategies"
-#: `<owner>.<active strategy>` -> `StrategyStatus`. Written by the runner, read by the executor.
+#: `<owner>.<active strategy>` -> `StrategyStatus`. Written by the runner, read by the executor,
+#: which also removes what a runner leaves behind.
 STRATEGY_STATUS_BUCKET = "strategy_status"
 BUCKETS = (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET)
 

@@ -398,15 +398,14 @@ async def test_the_operator_does_its_work(empty_server: Roles, place: Place) -> 
     try:
         for _ in range(2):
             await operator.ensure_streams()
-        for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET):
+        for bucket in (TOKENS_BUCKET, BROKERS_BUCKET, STRATEGIES_BUCKET, STRATEGY_STATUS_BUCKET):
             for entries in ({"demo.demo": b"1"}, {}):
                 await Bucket(operator, bucket).make_equal(entries)
                 assert await Bucket(operator, bucket).read() == entries
-        assert await Bucket(operator, STRATEGY_STATUS_BUCKET).read() == {}
         await operator.publish(
             DECISIONS, decision_subject(key, "ema"), b"d", message_id="1", headers={}
         )
-        await engine.client.subscribe(HOLDINGS_QUERIES, queue="engine", cb=answer)
+        await engine.client.subscribe(HOLDINGS_QUERIES, cb=answer)
         await engine.client.flush(timeout=2)
 
         async def is_answered() -> bool:
@@ -430,7 +429,6 @@ async def test_the_operator_does_its_work(empty_server: Roles, place: Place) -> 
         "candles.closed.binance.BTCUSDT.1m",
         "gateway.query.demo.demo",
         "engine.query.demo.demo",
-        f"$KV.{STRATEGY_STATUS_BUCKET}.demo.ema",
         "$JS.API.STREAM.DELETE.ORDERS",
         "$JS.API.STREAM.PURGE.ORDERS",
         "$JS.API.STREAM.MSG.GET.ORDERS",
