@@ -81,7 +81,7 @@ def test_secrets_have_the_names_that_the_operator_gives_them() -> None:
         assert volume["secret"]["secretName"] == names.role_secret("aristobot", component)
 
     nats = pod("first-look", "nats").spec
-    assert _secret(nats, names.NATS_SERVER_MOUNT) == names.nats_server_secret("aristobot")
+    assert _secret(nats, "/etc/aristobot/nats-server") == names.nats_server_secret("aristobot")
     postgres = pod("first-look", "postgres").spec
     assert _secret(postgres, names.PASSWORDS_MOUNT) == names.postgres_secret("aristobot")
 
@@ -103,7 +103,7 @@ def _secret(spec: Object, mount: str) -> str:
 def test_ports_are_the_contract_s() -> None:
     expected = {
         "ingress": {"http": names.INGRESS_PORT},
-        "api": {"http": names.API_PORT, "otlp": names.OTLP_PORT},
+        "api": {"http": names.API_PORT, "otlp": 4318},
         "simulator": {"exchange": names.SIMULATOR_PORT},
         "nats": {"nats": names.NATS_PORT, "monitor": names.NATS_MONITOR_PORT},
         "postgres": {"postgres": names.POSTGRES_PORT},
@@ -207,7 +207,7 @@ def test_the_operator_can_read_its_settings(name: str, tmp_path: Path) -> None:
 def test_the_operator_is_told_where_everything_is() -> None:
     settings = yaml.safe_load(_settings_text("first-look"))
     assert settings["natsUrl"] == f"nats://aristobot-nats.{NAMESPACE}.svc:{names.NATS_PORT}"
-    assert settings["otlpEndpoint"] == f"http://aristobot-api.{NAMESPACE}.svc:{names.OTLP_PORT}"
+    assert settings["otlpEndpoint"] == f"http://aristobot-api.{NAMESPACE}.svc:4318"
     assert settings["simulatorUrl"] == (
         f"http://aristobot-simulator.{NAMESPACE}.svc:{names.SIMULATOR_PORT}"
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from aristobot.api.app import create_app, create_spans_app
 from aristobot.api.span_store import SpanStore
+from aristobot.contracts.kubernetes import API_PORT
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform.admin_server import listen, run_asgi
 from aristobot.platform.db import Database
@@ -29,7 +30,7 @@ class ApiSettings:
 
     database_url: str = field(repr=False)
     host: str = "127.0.0.1"
-    port: int = 8889
+    port: int = API_PORT
     otlp_port: int | None = None
     span_days: float = 7.0
 

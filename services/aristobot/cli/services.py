@@ -12,10 +12,13 @@ from typing import Annotated
 import typer
 
 from aristobot.contracts.kubernetes import (
+    API_PORT,
+    INGRESS_PORT,
     NATS_MONITOR_PORT,
     NATS_PORT,
     PASSWORDS_MOUNT,
     POSTGRES_PORT,
+    SIMULATOR_PORT,
 )
 
 _PANEL = "Services (started by `aristobot up` or a pod)"
@@ -23,7 +26,7 @@ _PANEL = "Services (started by `aristobot up` or a pod)"
 
 def ingress(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8888,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = INGRESS_PORT,
     allow: Annotated[
         str,
         typer.Option(
@@ -107,7 +110,7 @@ def heartbeat(
 
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8889,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = API_PORT,
     otlp_port: Annotated[
         int | None, typer.Option(help="A port that takes spans and answers nothing else.")
     ] = None,
@@ -126,7 +129,7 @@ def api(
 
 def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8890,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = SIMULATOR_PORT,
     state: Annotated[
         Path | None, typer.Option(help="Folder of accounts and orders; none: in memory.")
     ] = None,

@@ -37,8 +37,6 @@ IN_USE_FINALIZER: Final = f"{GROUP}/in-use"
 
 INGRESS_PORT: Final = 8888
 API_PORT: Final = 8889
-#: OTLP over HTTP, its registered port.
-OTLP_PORT: Final = 4318
 SIMULATOR_PORT: Final = 8890
 #: /healthz, /readyz and /metrics of every service without a face of its own.
 ADMIN_PORT: Final = 9090
@@ -50,8 +48,7 @@ POSTGRES_PORT: Final = 5432
 CREDENTIALS_MOUNT: Final = "/etc/aristobot/nats"
 CREDENTIALS_KEY: Final = "nats.creds"
 DATABASE_URL_KEY: Final = "database-url"
-#: `auth.conf` for the embedded NATS server; `password` and `superuser-password` for PostgreSQL.
-NATS_SERVER_MOUNT: Final = "/etc/aristobot/nats-server"
+#: `password` and `superuser-password` of the embedded PostgreSQL.
 PASSWORDS_MOUNT: Final = "/etc/aristobot/postgres"
 
 

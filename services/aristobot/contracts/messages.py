@@ -407,9 +407,6 @@ class HolderPosition(Message):
     holder: str
     symbol: str
     quantity: Amount
-    entry_price: Amount | None = None
-    stop_loss_price: Amount | None = None
-    take_profit_price: Amount | None = None
     has_order_under_way: bool
     open_orders: int
 

@@ -46,9 +46,6 @@ _HOLDINGS = Statement(
         func.coalesce(_held.c.holder, _open.c.holder).label("holder"),
         func.coalesce(_held.c.symbol, _open.c.symbol).label("symbol"),
         func.coalesce(_held.c.quantity, 0).label("quantity"),
-        _held.c.cost,
-        _held.c.stop_loss_price,
-        _held.c.take_profit_price,
         func.coalesce(_is_under_way, False).label("has_order_under_way"),
         func.coalesce(_open.c.open_orders, 0).label("open_orders"),
     )
@@ -92,19 +89,7 @@ _DECISIONS = Statement(
 async def read_holdings(connection: AsyncConnection, key: BrokerKey) -> tuple[HolderPosition, ...]:
     """Whatever holds something on the broker, has an order under way, or an open order."""
     rows = await _HOLDINGS.rows(connection, owner=key.owner, broker=key.broker)
-    return tuple(
-        HolderPosition(
-            holder=row["holder"],
-            symbol=row["symbol"],
-            quantity=row["quantity"],
-            entry_price=row["cost"] / row["quantity"] if row["quantity"] > 0 else None,
-            stop_loss_price=row["stop_loss_price"],
-            take_profit_price=row["take_profit_price"],
-            has_order_under_way=row["has_order_under_way"],
-            open_orders=row["open_orders"],
-        )
-        for row in rows
-    )
+    return tuple(HolderPosition.model_validate(dict(row)) for row in rows)
 
 
 async def open_orders(connection: AsyncConnection, holding: Holding) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from aristobot.contracts.kubernetes import INGRESS_PORT
 from aristobot.contracts.nats_roles import ingress as ingress_role
 from aristobot.contracts.streams import BROKERS_BUCKET, TOKENS_BUCKET
 from aristobot.ingress.app import IngressApp
@@ -15,13 +16,11 @@ from aristobot.platform.bus import Bus
 from aristobot.platform.kv_mirror import KvMirror
 from aristobot.platform.settings import ServiceSettings
 
-DEFAULT_PORT = 8888
-
 
 @dataclass(frozen=True, slots=True)
 class IngressOptions:
     host: str = "0.0.0.0"
-    port: int = DEFAULT_PORT
+    port: int = INGRESS_PORT
     sources: SourcePolicy = field(default_factory=SourcePolicy)
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lightkube.config.kubeconfig import SingleConfig
 
 KUBECONFIG = "KUBECONFIG"
-DEFAULT_NAMESPACE = "default"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 #: Where entries hold paths. An exec plugin's command is one only if it has a slash in it.

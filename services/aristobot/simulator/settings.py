@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aristobot.contracts.kubernetes import SIMULATOR_PORT
 from aristobot.core.errors import Misconfigured
 
 
@@ -20,7 +21,7 @@ class SimulatorSettings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8890
+    port: int = SIMULATOR_PORT
     data_dir: Path | None = None
     seed: int = 1
     tick_seconds: float = 0.5
