@@ -36,6 +36,7 @@ from aristobot.gateway.resolver import Resolver
 from aristobot.gateway.sender import Sender, is_too_old
 from aristobot.gateway.transactions import Signal
 from aristobot.platform import telemetry
+from aristobot.platform.waiting import pause
 
 logger = logging.getLogger(__name__)
 
@@ -101,14 +102,14 @@ class Protector:
                 return
             except Retryable as error:
                 logger.info("protecting waits", extra={"command_id": cause, "error": str(error)})
-                await asyncio.sleep(error.after_seconds)
+                await pause(error.after_seconds)
             except Fenced:
                 raise
             except Exception:
                 # A fault of ours with one position must not leave the others without a stop. The
                 # plan stays, and is looked at again by the next sweep.
                 logger.exception("protecting failed", extra={"command_id": cause})
-                await asyncio.sleep(_SWEEP_SECONDS)
+                await pause(_SWEEP_SECONDS)
                 return
 
     async def _let_go(self, cause: str, plan: Order) -> None:

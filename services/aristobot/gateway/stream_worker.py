@@ -6,7 +6,6 @@ are both told of every interruption.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from aristobot.contracts import trace_names as names
@@ -24,6 +23,7 @@ from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.resolver import Resolver
 from aristobot.gateway.sender import Sender
 from aristobot.platform import telemetry
+from aristobot.platform.waiting import pause
 
 logger = logging.getLogger(__name__)
 
@@ -85,4 +85,4 @@ class StreamWorker:
                 return
             except Retryable as error:
                 logger.warning("order update waits", extra={"error": str(error)})
-                await asyncio.sleep(error.after_seconds)
+                await pause(error.after_seconds)

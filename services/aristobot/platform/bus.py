@@ -31,7 +31,7 @@ from aristobot.contracts.messages import MESSAGE_ID_HEADER
 from aristobot.contracts.streams import BUCKETS, STREAMS, Stream
 from aristobot.core.errors import Fenced, Misconfigured, Retryable
 from aristobot.platform.acknowledged import AcknowledgedPublisher
-from aristobot.platform.waiting import end_if_cancelled
+from aristobot.platform.waiting import end_if_cancelled, pause
 
 logger = logging.getLogger(__name__)
 
@@ -396,7 +396,7 @@ class Bus:
                     "consumer is not available yet",
                     extra={"consumer": durable, "error": _say(error)},
                 )
-                await asyncio.sleep(0.5)
+                await pause(0.5)
                 continue
             try:
                 await self._pull(pull, handle)
@@ -404,7 +404,7 @@ class Bus:
                 logger.warning(
                     "consumer was interrupted", extra={"consumer": durable, "error": _say(error)}
                 )
-                await asyncio.sleep(0.2)
+                await pause(0.2)
             finally:
                 with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
                     async with asyncio.timeout(1.0):
@@ -436,7 +436,7 @@ class Bus:
             except (TimeoutError, nats.errors.TimeoutError):
                 end_if_cancelled()
                 if not self._client.is_connected:
-                    await asyncio.sleep(0.1)
+                    await pause(0.1)
                 continue
             end_if_cancelled()
             for message in messages:
