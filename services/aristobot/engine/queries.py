@@ -7,34 +7,30 @@ that no runner may ask on.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
 from opentelemetry.trace import SpanKind
-from pydantic import ValidationError
 
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.directory import BrokerRecord
 from aristobot.contracts.messages import (
     HoldingsQuery,
     HoldingsReply,
-    QueryFailure,
     QueryReply,
     StrategyContext,
     StrategyContextQuery,
     strategy_holder,
 )
 from aristobot.contracts.streams import BrokerKey, broker_of
-from aristobot.core.errors import AristobotError, Misconfigured, Refused, Retryable
+from aristobot.core.errors import Retryable
 from aristobot.core.sizing import is_sellable
 from aristobot.engine import holdings, repository
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.repository import Holding
 from aristobot.platform import telemetry
 from aristobot.platform.db import Database
-
-logger = logging.getLogger(__name__)
+from aristobot.platform.query import answered
 
 
 class Queries:
@@ -110,28 +106,10 @@ async def _answered(
     headers: Mapping[str, str],
     answer: Callable[[BrokerKey], Awaitable[QueryReply]],
 ) -> bytes:
-    """The reply of `answer`; whatever goes wrong becomes a failure that says so."""
+    async def reply() -> QueryReply:
+        key = broker_of(subject)
+        telemetry.annotate(broker=str(key))
+        return await answer(key)
+
     with telemetry.consumer_span(destination, headers, kind=SpanKind.SERVER):
-        try:
-            key = broker_of(subject)
-            telemetry.annotate(broker=str(key))
-            return (await answer(key)).encode()
-        except AristobotError as error:
-            failure = QueryFailure(
-                code=error.code if isinstance(error, Refused) else "unavailable",
-                message=str(error),
-                is_final=isinstance(error, Refused | Misconfigured),
-            )
-        except ValidationError:
-            failure = QueryFailure(
-                code="bad_query", message="the query can't be read", is_final=True
-            )
-        except Exception as error:
-            # The boundary of a request: the asker gets an answer, the log gets the traceback.
-            logger.exception("query failed")
-            failure = QueryFailure(
-                code="internal",
-                message=f"the engine failed: {type(error).__name__}",
-                is_final=False,
-            )
-        return QueryReply(failure=failure).encode()
+        return await answered(reply(), by="engine")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
-
-from pydantic import ValidationError
 
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.messages import (
@@ -19,20 +16,17 @@ from aristobot.contracts.messages import (
     PingQuery,
     PingReply,
     QueryEnvelope,
-    QueryFailure,
     QueryReply,
     SizingQuery,
     SizingReply,
     SymbolRulesMessage,
 )
-from aristobot.core.errors import AristobotError, Misconfigured, Refused
 from aristobot.exchanges.port import ExchangeClient
 from aristobot.gateway.account_view import AccountView
 from aristobot.gateway.protection_book import ProtectionBook
 from aristobot.gateway.settlement import Settlement
 from aristobot.platform import telemetry
-
-logger = logging.getLogger(__name__)
+from aristobot.platform.query import answered
 
 
 class Queries:
@@ -52,29 +46,12 @@ class Queries:
         self._protection = protection
 
     async def respond(self, data: bytes, headers: Mapping[str, str]) -> bytes:
-        """Answer one request; whatever goes wrong becomes a failure that says so."""
+        """Answer one request; whatever goes wrong becomes a failure that says so.
+
+        Raises `Fenced` instead of answering for a successor, whose orders this one doesn't know of.
+        """
         with telemetry.consumer_span(names.GATEWAY_QUERY, headers):
-            try:
-                return (await self._answer(data)).encode()
-            except AristobotError as error:
-                failure = QueryFailure(
-                    code=error.code if isinstance(error, Refused) else "unavailable",
-                    message=str(error),
-                    is_final=isinstance(error, Refused | Misconfigured),
-                )
-            except ValidationError:
-                failure = QueryFailure(
-                    code="bad_query", message="the query can't be read", is_final=True
-                )
-            except Exception as error:
-                # The boundary of a request: the asker gets an answer, the log gets the traceback.
-                logger.exception("query failed")
-                failure = QueryFailure(
-                    code="internal",
-                    message=f"the gateway failed: {type(error).__name__}",
-                    is_final=False,
-                )
-            return QueryReply(failure=failure).encode()
+            return await answered(self._answer(data), by="gateway")
 
     async def _answer(self, data: bytes) -> QueryReply:
         query = QueryEnvelope.model_validate_json(data).query
@@ -94,7 +71,8 @@ class Queries:
             await self._settlement.wait(query.after_command)
         balances = await self._account.balances()
         base, quote = balances.get(rules.base), balances.get(rules.quote)
-        # A sale cancels the holder's own stops and targets first, so what they lock can be sold.
+        # A sale cancels the holder's own stops and targets first, so what they lock can be sold. After
+        # the balances: if nobody has replaced us by now, those rest on all orders there are.
         ours = await self._protection.locked(query.symbol, query.holder)
         return SizingReply(
             rules=SymbolRulesMessage.from_rules(rules),
