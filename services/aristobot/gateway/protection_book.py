@@ -480,11 +480,15 @@ class ProtectionBook:
         )
 
     async def locked(self, symbol: str, holder: str) -> Decimal:
-        """How much base the holder's stops and targets keep locked at the exchange."""
+        """How much base the holder's stops and targets keep locked at the exchange.
+
+        Raises `Fenced`.
+        """
         async with self._tx.reading() as connection:
-            amount: Decimal = await sql.LOCKED_BY_HOLDER.value(
-                connection, **self._of(symbol, holder)
-            )
+            row = await sql.LOCKED_BY_HOLDER.row(connection, **self._of(symbol, holder))
+        if row is None or not self._tx.is_ours(row["epoch"]):
+            raise self._tx.fenced()
+        amount: Decimal = row["amount"]
         return amount
 
 

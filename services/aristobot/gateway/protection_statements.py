@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from aristobot.core.orders import OrderStatus, OrderType, Side
 from aristobot.platform.statements import Statement
-from aristobot.platform.tables import fills, orders
+from aristobot.platform.tables import fills, gateway_leases, orders
 
 #: As the partial index on these rows says it, which serves only a query that says the same.
 _IS_OPEN = text("orders.status IN ('sending', 'unknown', 'new', 'partially_filled')")
@@ -95,8 +95,18 @@ MAKE_WAY = Statement(
     .returning(orders)
 )
 
+#: With the lease's epoch, unlocked: who asks only reads, and a lock would wait for the disk.
 LOCKED_BY_HOLDER = Statement(
-    select(func.coalesce(func.sum(orders.c.quantity - orders.c.executed_quantity), 0)).where(
+    select(
+        func.coalesce(func.sum(orders.c.quantity - orders.c.executed_quantity), 0).label("amount"),
+        select(gateway_leases.c.epoch)
+        .where(
+            gateway_leases.c.owner == bindparam("owner"),
+            gateway_leases.c.broker == bindparam("broker"),
+        )
+        .scalar_subquery()
+        .label("epoch"),
+    ).where(
         _OF_HOLDER,
         _IS_OPEN,
         _IS_PROTECTIVE,

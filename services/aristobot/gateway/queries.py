@@ -71,8 +71,8 @@ class Queries:
             await self._settlement.wait(query.after_command)
         balances = await self._account.balances()
         base, quote = balances.get(rules.base), balances.get(rules.quote)
-        # A sale cancels the holder's own stops and targets first, so what they lock can be sold. After
-        # the balances: if nobody has replaced us by now, those rest on all orders there are.
+        # A sale cancels the holder's own stops and targets first, so what they lock can be sold.
+        # After the balances: if nobody has replaced us by now, those rest on all orders there are.
         ours = await self._protection.locked(query.symbol, query.holder)
         return SizingReply(
             rules=SymbolRulesMessage.from_rules(rules),

@@ -125,7 +125,11 @@ class Transactions:
         epoch = await sql.LEASE_EPOCH.value(
             connection, owner=self.key.owner, broker=self.key.broker
         )
-        return bool(epoch == self._epoch)
+        return self.is_ours(epoch)
+
+    def is_ours(self, epoch: int | None) -> bool:
+        """Whether the lease is this gateway's, by the epoch that was read of it."""
+        return epoch == self._epoch
 
     async def load(
         self, connection: AsyncConnection, statement: Statement, identifier: str

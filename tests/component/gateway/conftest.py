@@ -40,6 +40,7 @@ from aristobot.contracts.streams import (
     event_subject,
     query_subject,
 )
+from aristobot.core.errors import Fenced
 from aristobot.core.orders import OrderType, Side
 from aristobot.exchanges.registry import create_client
 from aristobot.gateway.service import Gateway
@@ -127,6 +128,16 @@ class Desk:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         await self._client.close()
+
+    async def fenced(self) -> None:
+        """Wait until the gateway has ended as one that was replaced does, and start another."""
+        assert self._task is not None
+        await asyncio.wait([self._task], timeout=20)
+        ended_of = self._task.exception()
+        assert isinstance(ended_of, ExceptionGroup)
+        assert ended_of.split(Fenced)[1] is None
+        await self._client.close()
+        await self.start()
 
     async def restart(self) -> None:
         await self.stop()
