@@ -17,10 +17,10 @@ from aristobot.contracts.streams import event_subject
 from aristobot.core.errors import Retryable
 from aristobot.core.positions import Executed, apply_execution
 from aristobot.engine import repository
-from aristobot.engine.own_messages import drop, read_own
 from aristobot.platform import telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
+from aristobot.platform.own_messages import drop, read_own
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,6 @@ from aristobot.engine import holdings, repository
 from aristobot.engine.decision import Outcome
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.handover import hand_over, holding_of, producer_of
-from aristobot.engine.own_messages import read_own
 from aristobot.engine.repository import Holding
 from aristobot.engine.strategy_decision import (
     Actionable,
@@ -46,6 +45,7 @@ from aristobot.platform import metrics, telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
 from aristobot.platform.outbox import OutboxPublisher
+from aristobot.platform.own_messages import read_own
 
 logger = logging.getLogger(__name__)
 

@@ -162,6 +162,11 @@ class Protector:
                     # Those that can be cancelled, before the wait for those that are unknown.
                     await self._cancel(sorted(open_orders, key=lambda o: o.status not in _WORKING))
 
+    async def refuse(self, command: PlaceOrder, code: str, reason: str) -> None:
+        """Record an order that is never sent; what protects the position stays."""
+        async with self._positions[command.symbol, command.holder]:
+            await self._sender.refuse(command, code, reason)
+
     async def sell(self, command: PlaceOrder) -> float | None:
         """Carry out a sale; returns and raises as `Sender.place` does.
 

@@ -13,7 +13,6 @@ from aristobot.contracts import trace_names as names
 from aristobot.contracts.messages import (
     CancelOrder,
     CancelOrders,
-    CommandEnvelope,
     PlaceOrder,
     ProtectPosition,
 )
@@ -29,6 +28,7 @@ from aristobot.core.errors import Retryable
 from aristobot.core.orders import Side
 from aristobot.exchanges.port import ExchangeClient
 from aristobot.gateway.account_view import AccountView
+from aristobot.gateway.commands import UnreadableOrder, read_command
 from aristobot.gateway.order_book import OrderBook
 from aristobot.gateway.outcomes import Outcomes
 from aristobot.gateway.protection_book import ProtectionBook
@@ -43,6 +43,7 @@ from aristobot.platform import telemetry
 from aristobot.platform.bus import Bus, Delivery
 from aristobot.platform.db import Database
 from aristobot.platform.outbox import OutboxPublisher
+from aristobot.platform.own_messages import read_own
 from aristobot.platform.waiting import patiently
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,9 @@ class Gateway:
 
     async def _handle(self, delivery: Delivery) -> None:
         """Carry out one command. `Fenced` ends the process before anything is sent."""
-        command = CommandEnvelope.model_validate_json(delivery.data).command
+        command = read_own(delivery, read_command, lambda read: command_subject(read.key))
+        if command is None:
+            return
         with telemetry.consumer_span(
             names.ORDERS_COMMANDS,
             delivery.headers,
@@ -156,6 +159,8 @@ class Gateway:
                     await self._protector.replace(command)
                 case CancelOrders():
                     await self._protector.cancel_all(command)
+                case UnreadableOrder():
+                    await self._protector.refuse(command.refusable, "unreadable", command.reason)
 
     async def _place(self, command: PlaceOrder) -> None:
         self._resolver.busy.add(command.command_id)
