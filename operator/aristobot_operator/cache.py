@@ -192,6 +192,19 @@ def annotations_of(found: Object) -> dict[str, str]:
     return annotations
 
 
+def finalizers_of(found: Object) -> list[str]:
+    return list(found["metadata"].get("finalizers") or ())
+
+
+def owners_of(found: Object) -> set[str]:
+    """The uids of what it goes with."""
+    return {each["uid"] for each in found["metadata"].get("ownerReferences") or ()}
+
+
+def generation_of(found: Object) -> int:
+    return int(found["metadata"]["generation"])
+
+
 def is_deleting(found: Object) -> bool:
     return "deletionTimestamp" in found["metadata"]
 

@@ -49,8 +49,15 @@ class Conflict(AristobotError):
     """The object changed since it was read, or exists already: look again."""
 
 
+class Denied(Retryable):
+    """The API server refuses it: by its schema, a right, a quota or an admission webhook.
+
+    That passes when somebody changes something, so it is tried again; its text is for the status.
+    """
+
+
 class Kube:
-    """Every call raises `Gone`, `Conflict`, or `Retryable` for all that may pass."""
+    """Every call raises `Gone`, `Conflict`, `Denied`, or `Retryable` for what passes by itself."""
 
     def __init__(self, config: KubeConfig | None = None) -> None:
         self._client: Any = AsyncClient(
@@ -166,10 +173,7 @@ class _errors:
         if isinstance(error, httpx2.HTTPStatusError):
             said = error.status.message if isinstance(error, ApiError) else error.response.text
             text = f"{self._what}: {said}"
-            if error.response.status_code == 404:
-                raise Gone(text) from error
-            if error.response.status_code == 409:
-                raise Conflict(text) from error
-            raise Retryable(text) from error
+            kinds = {404: Gone, 409: Conflict, 400: Denied, 403: Denied, 422: Denied}
+            raise kinds.get(error.response.status_code, Retryable)(text) from error
         if isinstance(error, httpx2.HTTPError):
             raise Retryable(f"{self._what}: {error or type(error).__name__}") from error

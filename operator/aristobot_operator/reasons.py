@@ -49,6 +49,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     NAME_TAKEN = "NameTaken"
     POD_FAILING = "PodFailing"
+    DENIED = "Denied"
     PLATFORM_NOT_READY = "PlatformNotReady"
     # MarketDataFresh
     FRESH = "Fresh"
@@ -67,6 +68,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     WINDING_DOWN = "WindingDown"
     IN_USE = "InUse"
+    TERMINATING = "Terminating"
 
 
 class EventReason(StrEnum):

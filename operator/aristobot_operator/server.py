@@ -36,6 +36,7 @@ from aristobot_operator.acting.credentials import Credentials
 from aristobot_operator.acting.directory import DirectoryWriter
 from aristobot_operator.acting.events import Events
 from aristobot_operator.acting.holdings import Holdings
+from aristobot_operator.acting.pods import Pods
 from aristobot_operator.acting.reconciler import Reconciler
 from aristobot_operator.acting.runners import Runners
 from aristobot_operator.acting.simulator import SimulatedAccounts
@@ -150,21 +151,20 @@ class Operator:
         await ensure_platform_secrets(settings, kube, cache, trust, credentials)
         self._started = time.time()
         status = StatusWriter(kube, cache, self._events)
-        children = Children(kube, cache)
+        pods = Pods(self._events, Children(kube, cache), credentials)
         accounts = SimulatedAccounts(settings, kube, cache)
         reconciler = Reconciler(
             self._queue,
             cache,
             status,
-            Brokers(settings, kube, cache, status, self._events, children, credentials, accounts),
+            Brokers(settings, kube, cache, status, pods, accounts),
             ActiveStrategies(
                 settings,
                 kube,
                 cache,
                 status,
                 self._events,
-                children,
-                credentials,
+                pods,
                 self._runners,
                 self._holdings,
                 self._wind_down,

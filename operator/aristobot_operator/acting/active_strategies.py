@@ -1,4 +1,8 @@
-"""One pass over an ActiveStrategy: status first, then its finalizer, its credentials, its pod."""
+"""One pass over an ActiveStrategy: status first, then its finalizer, its credentials, its pod.
+
+One that is deleted is stopped and wound down first, and what came of it is written: that it can't
+go on, too.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +17,26 @@ from aristobot.contracts.kubernetes import (
     runner_name,
 )
 from aristobot.contracts.nats_roles import strategy_runner
-from aristobot.contracts.resources import OnDelete
-from aristobot_operator.acting.brokers import blocked_state
-from aristobot_operator.acting.children import Children, Step
-from aristobot_operator.acting.credentials import Credentials
+from aristobot.core.errors import Retryable
 from aristobot_operator.acting.events import Events
 from aristobot_operator.acting.finalizers import set_finalizer
 from aristobot_operator.acting.holdings import Holdings
+from aristobot_operator.acting.pods import Pods
 from aristobot_operator.acting.runners import Runners
 from aristobot_operator.acting.status import StatusWriter
 from aristobot_operator.acting.wind_down import WindDown
 from aristobot_operator.builders.deployments import runner_deployment
-from aristobot_operator.cache import Cache, is_deleting, name_of, namespace_of
+from aristobot_operator.cache import Cache, finalizers_of, is_deleting, name_of, namespace_of
 from aristobot_operator.conditions import State, bad
-from aristobot_operator.kube import Kube, Object
+from aristobot_operator.kube import Denied, Kube, Object
 from aristobot_operator.plans.active_strategy import (
     ActiveStrategyPlan,
     Heard,
     is_left_alone,
     plan_active_strategy,
 )
+from aristobot_operator.plans.concern import wants_wind_down
+from aristobot_operator.plans.deployment import terminating
 from aristobot_operator.reasons import Condition, EventReason, Reason
 from aristobot_operator.settings import OperatorSettings
 
@@ -50,8 +54,7 @@ class ActiveStrategies:
     cache: Cache
     status: StatusWriter
     events: Events
-    children: Children
-    credentials: Credentials
+    pods: Pods
     runners: Runners
     holdings: Holdings
     wind_down: WindDown
@@ -62,9 +65,7 @@ class ActiveStrategies:
         Raises `Retryable`, `Conflict` or `Gone`.
         """
         heard = self.runners.heard(namespace_of(found), name_of(found))
-        plan = plan_active_strategy(
-            self.cache, found, heard, markets=self.settings.markets, now=datetime.now(UTC)
-        )
+        plan = await self._plan(found, heard)
         if is_left_alone(found):
             text = "left alone, as its annotation reconcile: disabled says"
             state = State(Condition.PAUSED, "True", Reason.RECONCILE_DISABLED, text)
@@ -73,48 +74,56 @@ class ActiveStrategies:
         if is_deleting(found):
             return await self._let_go(found, plan, heard)
         await self._write(found, plan.states, plan, heard)
-        winds_down = plan.active is not None and plan.active.spec.on_delete is not OnDelete.DETACH
-        await set_finalizer(self.kube, self.cache, found, WIND_DOWN_FINALIZER, wanted=winds_down)
-        if plan.record is None:
-            # What can't be run must not go on running as it was: its pod rests.
-            return await self._rest(found)
-        blocked = await self._runner(found, plan.record, plan.replicas)
-        if blocked is not None:
-            await self._write(found, _with(plan.states, blocked), plan, heard)
+        wanted = wants_wind_down(found)
+        await set_finalizer(self.kube, self.cache, found, WIND_DOWN_FINALIZER, wanted=wanted)
+        if plan.record is None or plan.replicas is None:
+            if plan.replicas == 0:
+                # What can't be run must not go on running as it was: its pod rests.
+                await self.pods.rest(found, runner_name(name_of(found)))
+            return None
+        if plan.obstacle is not None and plan.obstacle.reason != Reason.DENIED:
             return _WAIT_SECONDS
+        try:
+            await self._runner(found, plan.record, plan.replicas)
+        except Denied:
+            plan = await self._plan(found, heard)
+            await self._write(found, plan.states, plan, heard)
+            raise
         return plan.again_in.total_seconds() if plan.again_in is not None else None
 
+    async def _plan(self, found: Object, heard: Heard) -> ActiveStrategyPlan:
+        obstacle = await self.pods.obstacle(found, runner_name(name_of(found)))
+        return plan_active_strategy(
+            self.cache, found, heard, obstacle, markets=self.settings.markets, now=datetime.now(UTC)
+        )
+
     async def _let_go(self, found: Object, plan: ActiveStrategyPlan, heard: Heard) -> float | None:
-        """Wind down what holds a finalizer of ours, then let the resource go."""
-        if WIND_DOWN_FINALIZER not in (found["metadata"].get("finalizers") or ()):
-            return None
-        if plan.record is not None:
-            await self._runner(found, plan.record, 0)
-        else:
-            await self._rest(found)
-        result = await self.wind_down.step(found, plan.active)
-        if result.is_done:
-            await self.events.write(found, "Normal", EventReason.WOUND_DOWN, result.text)
-            await set_finalizer(self.kube, self.cache, found, WIND_DOWN_FINALIZER, wanted=False)
-            return None
-        summary = bad(Condition.READY, Reason.WINDING_DOWN, result.text)
-        await self._write(found, _with(plan.states, summary), plan, heard, phase="WindingDown")
-        return _WAIT_SECONDS
+        """Stop it, wind down what has our finalizer, and let the resource go.
 
-    async def _rest(self, found: Object) -> float | None:
-        name = runner_name(name_of(found))
-        deployment = self.cache.get("Deployment", namespace_of(found), name)
-        if deployment is not None and deployment["spec"].get("replicas") != 0:
-            patch = {"spec": {"replicas": 0}}
-            done = await self.kube.merge("Deployment", namespace_of(found), name, patch)
-            self.cache.put("Deployment", done)
-        return None
+        Nothing is made any more: what deletes in the foreground would delete it again, for ever.
+        """
+        others = [each for each in finalizers_of(found) if each != WIND_DOWN_FINALIZER]
+        summary, phase = terminating(others), Reason.TERMINATING.value
+        try:
+            await self.pods.rest(found, runner_name(name_of(found)))
+            if WIND_DOWN_FINALIZER in finalizers_of(found):
+                result = await self.wind_down.step(found)
+                if result.is_done:
+                    await self.events.write(found, "Normal", EventReason.WOUND_DOWN, result.text)
+                    await set_finalizer(
+                        self.kube, self.cache, found, WIND_DOWN_FINALIZER, wanted=False
+                    )
+                    return None
+                summary, phase = _winding_down(result.text)
+        except Retryable as error:
+            summary, phase = _winding_down(f"it can't go on for now: {error}")
+            await self._write(found, _with(plan.states, summary), plan, heard, phase=phase)
+            raise
+        await self._write(found, _with(plan.states, summary), plan, heard, phase=phase)
+        return _WAIT_SECONDS if summary.reason == Reason.WINDING_DOWN else None
 
-    async def _runner(
-        self, found: Object, record: ActiveStrategyRecord, replicas: int
-    ) -> State | None:
-        """Its Secret and its Deployment; what keeps them from being made, or None."""
-        namespace, name = record.owner, runner_name(record.name)
+    async def _runner(self, found: Object, record: ActiveStrategyRecord, replicas: int) -> None:
+        """Its Secret and its Deployment. Raises `Denied`."""
         role = strategy_runner(
             record.owner,
             record.name,
@@ -123,20 +132,16 @@ class ActiveStrategies:
             symbol=record.symbol,
             timeframe=record.timeframe,
         )
-        secrets = await self.credentials.ensure(
-            namespace,
-            name,
+        await self.pods.ensure(
+            found,
+            runner_name(record.name),
             role,
+            lambda secrets: runner_deployment(
+                self.settings, found, record, replicas=replicas, secrets=secrets
+            ),
             component="runner",
-            labels={ACTIVE_STRATEGY_LABEL: record.name},
-            owner=found,
+            label={ACTIVE_STRATEGY_LABEL: record.name},
         )
-        wanted = runner_deployment(self.settings, found, record, replicas=replicas, secrets=secrets)
-        step = await self.children.ensure(wanted)
-        if step is Step.REPAIR:
-            text = f"Deployment {name} was changed by somebody: put back"
-            await self.events.write(found, "Normal", EventReason.DRIFT_REPAIRED, text)
-        return blocked_state(step, name)
 
     async def _write(
         self,
@@ -164,6 +169,11 @@ class ActiveStrategies:
             if position is not None:
                 more["position"] = position
         await self.status.write(found, states, phase or plan.phase, more)
+
+
+def _winding_down(text: str) -> tuple[State, str]:
+    """Ready, and the phase."""
+    return bad(Condition.READY, Reason.WINDING_DOWN, text), Reason.WINDING_DOWN.value
 
 
 def _with(states: tuple[State, ...], other: State) -> tuple[State, ...]:

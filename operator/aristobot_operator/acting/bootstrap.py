@@ -48,7 +48,7 @@ async def ensure_platform_secrets(
     """Everything else that the chart's pods mount."""
     name, namespace = nats_server_secret(settings.release), settings.namespace
     made_for = digest_of(["nats-server", account_key(trust)])
-    if not is_as_made(cache.get("Secret", namespace, name), made_for):
+    if not is_as_made(cache.get("Secret", namespace, name), made_for, ["auth.conf"]):
         document = secret(
             settings,
             namespace,

@@ -4,7 +4,7 @@ A child that was applied and whose `generation` hasn't moved since needs no call
 changed is applied again, as the forced manager of our fields, and what they added is taken out:
 server-side apply alone would let a variable that somebody put into a gateway's environment stay.
 One of the same name that isn't ours is left alone: it may be somebody's own work, and the
-resource's status says so.
+resource's status says so (`acting.pods` asks `whose` it is before).
 """
 
 from __future__ import annotations
@@ -19,11 +19,20 @@ from aristobot_operator.cache import (
     is_deleting,
     key_of,
     labels_of,
-    name_of,
     namespace_of,
+    owners_of,
 )
-from aristobot_operator.kube import Kube, Object
+from aristobot_operator.kube import Gone, Kube, Object
 from aristobot_operator.work_queue import Key
+
+
+class Whose(Enum):
+    """Whom an object belongs to that has the name of a child."""
+
+    OURS = auto()
+    #: The child of a deleted resource of the same name, or ours, on its way out.
+    GOING = auto()
+    THEIRS = auto()
 
 
 class Step(Enum):
@@ -32,10 +41,8 @@ class Step(Enum):
     NOTHING = auto()
     APPLY = auto()
     REPAIR = auto()
-    #: The child of a deleted resource of the same name is still going.
-    WAIT = auto()
-    #: Somebody else's object has the name.
-    TAKEN = auto()
+    #: It is still going, or isn't ours.
+    LEAVE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,9 @@ def next_step(wanted: Object, found: Object | None, applied: Applied | None) -> 
     """`found`: the object of that name as it is; `applied`: by this process."""
     if found is None:
         return Step.APPLY
-    if not _is_ours(wanted, found):
-        return Step.WAIT if labels_of(found).get(MANAGED_BY_LABEL) == OPERATOR else Step.TAKEN
-    if is_deleting(found):
-        return Step.WAIT
+    (reference,) = wanted["metadata"]["ownerReferences"]
+    if whose(reference["uid"], found) is not Whose.OURS:
+        return Step.LEAVE
     digest = annotations_of(wanted)[DIGEST_ANNOTATION]
     if annotations_of(found).get(DIGEST_ANNOTATION) != digest or applied is None:
         return Step.APPLY
@@ -64,10 +70,13 @@ def next_step(wanted: Object, found: Object | None, applied: Applied | None) -> 
     return Step.NOTHING
 
 
-def _is_ours(wanted: Object, found: Object) -> bool:
-    (reference,) = wanted["metadata"]["ownerReferences"]
-    owners = found["metadata"].get("ownerReferences") or ()
-    return any(owner.get("uid") == reference["uid"] for owner in owners)
+def whose(uid: str, found: Object) -> Whose:
+    """`uid`: of the resource that asks. What has our label and no owner was orphaned: ours."""
+    owners = owners_of(found)
+    is_made_by_us = labels_of(found).get(MANAGED_BY_LABEL) == OPERATOR
+    if uid in owners or (is_made_by_us and not owners):
+        return Whose.GOING if is_deleting(found) else Whose.OURS
+    return Whose.GOING if is_made_by_us else Whose.THEIRS
 
 
 def is_shared(found: Object) -> bool:
@@ -100,14 +109,20 @@ class Children:
         self._cache = cache
         self._applied: dict[Key, Applied] = {}
 
-    async def ensure(self, wanted: Object) -> Step:
-        """Make the child as wanted; what was done, or why it wasn't."""
-        kind, namespace, name = wanted["kind"], namespace_of(wanted), name_of(wanted)
-        key = key_of(kind, wanted)
+    async def find(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object of that name, also a Deployment without our label, which isn't followed."""
         found = self._cache.get(kind, namespace, name)
-        if found is None:
-            # Not in the cache: missing, or without our label.
+        if found is None and kind == "Deployment":
             found = await self._kube.find(kind, namespace, name)
+        return found
+
+    async def ensure(self, wanted: Object) -> Step:
+        """Make the child as wanted; what was done.
+
+        One that the cache hasn't got is taken to be missing: see `find`.
+        """
+        kind, key = wanted["kind"], key_of(wanted["kind"], wanted)
+        found = self._cache.get(kind, key.namespace, key.name)
         step = next_step(wanted, found, self._applied.get(key))
         if step in (Step.APPLY, Step.REPAIR):
             done = await self._kube.apply(wanted)
@@ -118,3 +133,20 @@ class Children:
             )
             self._cache.put(kind, done)
         return step
+
+    async def rest(self, owner: Object, name: str) -> None:
+        """Scale the owner's Deployment to zero; one that isn't there isn't made."""
+        namespace = namespace_of(owner)
+        found = self._cache.get("Deployment", namespace, name)
+        if found is None or found["spec"].get("replicas") == 0:
+            return
+        if whose(owner["metadata"]["uid"], found) is not Whose.OURS:
+            return
+        patch = {"spec": {"replicas": 0}}
+        try:
+            done = await self._kube.merge("Deployment", namespace, name, patch)
+        except Gone:
+            return
+        # Our own doing is no drift to be repaired later.
+        self._applied.pop(key_of("Deployment", done), None)
+        self._cache.put("Deployment", done)

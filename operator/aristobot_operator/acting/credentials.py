@@ -14,8 +14,8 @@ from aristobot.contracts.kubernetes import CREDENTIALS_KEY
 from aristobot.contracts.nats_roles import NatsRole
 from aristobot.platform.nats_auth import Trust, account_key, issue_role
 from aristobot_operator.builders.objects import digest_of
-from aristobot_operator.builders.secrets import is_as_made, secret
-from aristobot_operator.cache import Cache
+from aristobot_operator.builders.secrets import is_as_made, only, secret
+from aristobot_operator.cache import Cache, owners_of
 from aristobot_operator.kube import Kube, Object
 from aristobot_operator.settings import OperatorSettings
 
@@ -44,11 +44,18 @@ class Credentials:
     ) -> str:
         """Make the Secret `name` with credentials of the role, and `more` entries.
 
-        Returns a digest of its content, for the pods that read it.
+        One that isn't ours is overwritten: ask `children.whose` first where names are the user's
+        to choose. Returns a digest of what was written, for the pods that read it.
         """
         made_for = digest_of([asdict(role), account_key(self._trust), dict(more or {})])
+        entries = {CREDENTIALS_KEY, *(more or {})}
         found = self._cache.get("Secret", namespace, name)
-        if found is None or not is_as_made(found, made_for):
+        owners = {owner["metadata"]["uid"]} if owner is not None else set()
+        if (
+            found is None
+            or not owners <= owners_of(found)
+            or not is_as_made(found, made_for, entries)
+        ):
             document = secret(
                 self._settings,
                 namespace,
@@ -62,4 +69,4 @@ class Credentials:
             self._cache.put("Secret", await self._kube.apply(document))
             found = self._cache.get("Secret", namespace, name)
         assert found is not None
-        return digest_of(found["digests"])
+        return digest_of(only(found["digests"], entries))

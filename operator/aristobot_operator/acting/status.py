@@ -27,7 +27,9 @@ class StatusWriter:
         more: Mapping[str, Any] | None = None,
     ) -> None:
         """`states` with Ready among them. Raises `Gone` when the resource is."""
-        before = found.get("status") or {}
+        # A pass may write twice, and `found` is from before the first time.
+        current = self._cache.get(found["kind"], namespace_of(found), name_of(found)) or found
+        before = current.get("status") or {}
         after = make_status(
             states,
             generation=found["metadata"]["generation"],

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.kubernetes import ACTIVE_STRATEGY_LABEL
 from aristobot.contracts.messages import CancelDecision, Decision, HoldingsReply
-from aristobot.contracts.resources import ActiveStrategy, OnDelete
+from aristobot.contracts.resources import OnDelete
 from aristobot.contracts.streams import DECISIONS, BrokerKey, decision_subject
 from aristobot.contracts.wind_down import Progress
 from aristobot.contracts.wind_down import WindDown as Winding
@@ -23,14 +23,14 @@ from aristobot.platform.bus import Bus
 from aristobot_operator.acting.holdings import Holdings
 from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.kube import Object
+from aristobot_operator.plans.concern import wants_wind_down
 
 
 @dataclass(frozen=True, slots=True)
 class WindDownResult:
-    """`reason`: one CamelCase word; `text`: what was done, or what is still to be done."""
+    """`text`: what was done, or what is still to be done."""
 
     is_done: bool
-    reason: str
     text: str
 
 
@@ -43,30 +43,27 @@ class WindDown:
     def use(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def step(self, found: Object, active: ActiveStrategy | None) -> WindDownResult:
-        """One step. Raises `Retryable` when the engine or NATS is away."""
-        if active is None:
-            text = "its spec can't be read: set spec.onDelete to detach to delete it as it is"
-            return WindDownResult(False, "Invalid", text)
-        if active.spec.on_delete is OnDelete.DETACH:
-            return WindDownResult(True, "Detached", "deleted as it is: what it holds stays")
+    async def step(self, found: Object) -> WindDownResult:
+        """One step. Raises `Retryable` when the engine or NATS is away.
+
+        The spec is read as it stands: what it holds has to be sold also when the rest of the spec
+        can't be read (the model is another than when it was applied).
+        """
+        if not wants_wind_down(found):
+            return WindDownResult(True, "deleted as it is: what it holds stays")
         owner, name = namespace_of(found), name_of(found)
         if self._cache.labelled("Pod", owner, ACTIVE_STRATEGY_LABEL, name):
-            return WindDownResult(False, "StoppingRunner", "its pod is ending")
-        winding = Winding(
-            owner=owner,
-            active_strategy=name,
-            broker=active.spec.broker_ref.name,
-            symbol=active.spec.symbol,
-            timeframe=_timeframe(found, active),
-            deleted_at=datetime.fromisoformat(found["metadata"]["deletionTimestamp"]),
-            sells=active.spec.on_delete is OnDelete.CLOSE_POSITIONS,
-        )
+            return WindDownResult(False, "its pod is ending")
+        try:
+            winding = _winding(found)
+        except ValueError as error:
+            text = f"this operator can't do what its spec asks for ({error}): set spec.onDelete to "
+            return WindDownResult(False, f"{text}detach to delete it as it is")
         now = datetime.now(UTC)
         step = winding.step(now, await self._replies(winding, now))
         for decision in step.publish:
             await self._publish(decision)
-        return WindDownResult(step.progress is Progress.DONE, step.reason, step.message)
+        return WindDownResult(step.progress is Progress.DONE, step.message)
 
     async def _replies(self, winding: Winding, now: datetime) -> dict[str, HoldingsReply]:
         """The answers to all that it asks; one may show a position that there is more to ask of.
@@ -105,7 +102,17 @@ class WindDown:
             )
 
 
-def _timeframe(found: Object, active: ActiveStrategy) -> Timeframe:
-    """What it ran on, for the record of the sale; the status knows when the strategy named it."""
+def _winding(found: Object) -> Winding:
+    """Raises `ValueError` when its spec asks for what this code doesn't know."""
+    spec = found["spec"]
+    # What it ran on, for the record of the sale; the status knows when the strategy named it.
     known = (found.get("status") or {}).get("timeframe")
-    return active.spec.timeframe or Timeframe(known or Timeframe.M1)
+    return Winding(
+        owner=namespace_of(found),
+        active_strategy=name_of(found),
+        broker=spec["brokerRef"]["name"],
+        symbol=spec["symbol"],
+        timeframe=Timeframe(spec.get("timeframe") or known or Timeframe.M1),
+        deleted_at=datetime.fromisoformat(found["metadata"]["deletionTimestamp"]),
+        sells=OnDelete(spec["onDelete"]) is OnDelete.CLOSE_POSITIONS,
+    )

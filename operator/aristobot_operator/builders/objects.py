@@ -32,14 +32,18 @@ def labels(settings: OperatorSettings, component: str) -> dict[str, str]:
 
 
 def owner_reference(owner: Object) -> dict[str, Any]:
-    """Of the resource that a child is made for: the child goes when it goes."""
+    """Of the resource that a child is made for: the child goes when it goes.
+
+    A Broker that is deleted in the foreground doesn't wait for its children: while strategies wind
+    down it needs its gateway, which is made anew then, and Kubernetes would delete it each time.
+    """
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
         "name": name_of(owner),
         "uid": owner["metadata"]["uid"],
         "controller": True,
-        "blockOwnerDeletion": True,
+        "blockOwnerDeletion": owner["kind"] != "Broker",
     }
 
 

@@ -1,14 +1,15 @@
 """The Secrets that the operator makes: credentials of NATS users, tokens, accounts.
 
 Their content can't be computed again (a user's key is made by chance), so a Secret says by a digest
-what it was made *for*, and is made anew only when that changes or when somebody changed it.
+what it was made *for*, and is made anew only when that changes or when somebody changed what we
+wrote. Entries that others put beside ours are theirs: no pod of ours reads them.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aristobot.contracts.kubernetes import DIGEST_ANNOTATION, GROUP
@@ -61,11 +62,20 @@ def content_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def is_as_made(found: Object | None, made_for: str) -> bool:
-    """Whether a Secret, as the cache holds it, is what the operator made, for the same end."""
+def is_as_made(found: Object | None, made_for: str, entries: Collection[str]) -> bool:
+    """Whether a Secret's `entries`, as the cache holds it, are as the operator made them.
+
+    And to the same end. Server-side apply takes out no entry of somebody else's, so one of those
+    must not count: the Secret would be made anew for ever.
+    """
     if found is None:
         return False
     annotations = annotations_of(found)
     return annotations.get(DIGEST_ANNOTATION) == made_for and annotations.get(
         CONTENT_ANNOTATION
-    ) == content_digest(found["digests"])
+    ) == content_digest(only(found["digests"], entries))
+
+
+def only(digests: Mapping[str, str], entries: Collection[str]) -> dict[str, str]:
+    """Of a Secret's entries those that are named."""
+    return {name: digest for name, digest in digests.items() if name in entries}

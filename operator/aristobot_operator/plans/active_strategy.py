@@ -3,7 +3,7 @@
 The way of every pass: can it be run at all (Accepted), is its broker there and does it trade for
 strategies (BrokerResolved), should it run now (Paused), does its pod (Deployed), do its candles
 come (MarketDataFresh), and what does the runner itself say. Ready is the first of these that isn't
-well. Deliberately not here: winding down (`plans.wind_down`).
+well. Deliberately not here: winding down (`contracts.wind_down`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aristobot.contracts.kubernetes import (
     runner_name,
 )
 from aristobot.contracts.messages import StrategyPhase, StrategyStatus
-from aristobot.contracts.resources import ActiveStrategy
+from aristobot.contracts.resources import ActiveStrategy, Broker
 from aristobot_operator.cache import Cache, annotations_of, is_deleting, name_of, namespace_of
 from aristobot_operator.conditions import State, bad, condition_of, good, unknown
 from aristobot_operator.kube import Object
@@ -47,20 +47,33 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class ActiveStrategyPlan:
-    """`record` None: it can't be run. `again_in`: when time alone will change the plan."""
+    """`record` None: it can't be run. `again_in`: when time alone will change the plan.
+
+    `replicas` None: what runs is left as it is, since nothing says that it should be otherwise.
+    """
 
     active: ActiveStrategy | None
     record: ActiveStrategyRecord | None
-    replicas: int
+    replicas: int | None
     states: tuple[State, ...]
     phase: str
     again_in: timedelta | None = None
+    obstacle: State | None = None
 
 
 def plan_active_strategy(
-    cache: Cache, found: Object, heard: Heard, *, markets: Sequence[str], now: datetime
+    cache: Cache,
+    found: Object,
+    heard: Heard,
+    obstacle: State | None,
+    *,
+    markets: Sequence[str],
+    now: datetime,
 ) -> ActiveStrategyPlan:
-    """Raises nothing: whatever is wrong with the resource becomes a condition."""
+    """`obstacle`: what keeps its pod from being made.
+
+    Raises nothing: whatever is wrong with the resource becomes a condition.
+    """
     active = parsed(cache, found, ActiveStrategy)
     if isinstance(active, Problem):
         return _unusable(None, active)
@@ -70,7 +83,7 @@ def plan_active_strategy(
     namespace, name = namespace_of(found), name_of(found)
     paused, again_in = pausing(active, now)
     replicas = 0 if paused.is_true or is_deleting(found) else 1
-    child = deployed(
+    child = obstacle or deployed(
         cache.get("Deployment", namespace, runner_name(name)),
         cache.labelled("Pod", namespace, ACTIVE_STRATEGY_LABEL, name),
         replicas=replicas,
@@ -92,6 +105,7 @@ def plan_active_strategy(
         (summary, *states),
         _phase(summary, paused, said),
         min((each for each in (again_in, stale_in) if each is not None), default=None),
+        obstacle,
     )
 
 
@@ -126,20 +140,22 @@ def _text(moment: datetime) -> str:
 
 def _unusable(active: ActiveStrategy | None, problem: Problem) -> ActiveStrategyPlan:
     # The broker's absence is told by the condition of that name; the rest isn't known then.
-    is_broker = problem.reason == Reason.BROKER_NOT_FOUND
+    is_broker = problem.reason in (Reason.BROKER_NOT_FOUND, Reason.BROKER_NOT_READY)
     kind = Condition.BROKER_RESOLVED if is_broker else Condition.ACCEPTED
     states = [State(Condition.READY, "False", problem.reason, problem.text)]
     if is_broker:
         text = "its spec can be carried out"
         states.append(good(Condition.ACCEPTED, Reason.ACCEPTED, text))
     states.append(bad(kind, problem.reason, problem.text))
-    return ActiveStrategyPlan(active, None, 0, tuple(states), "Failed")
+    # A Broker that is there and can't be read may well be trading.
+    replicas = None if problem.reason == Reason.BROKER_NOT_READY else 0
+    return ActiveStrategyPlan(active, None, replicas, tuple(states), "Failed")
 
 
 def _broker(cache: Cache, namespace: str, active: ActiveStrategy) -> State:
     name = active.spec.broker_ref.name
     broker = broker_of(cache, namespace, name)
-    assert broker is not None  # or there would be no record
+    assert isinstance(broker, Broker)  # or there would be no record
     if problem := trading_mode_problem(broker):
         return bad(Condition.BROKER_RESOLVED, Reason.TRADING_MODE, problem)
     found = cache.get("Broker", namespace, name) or {}

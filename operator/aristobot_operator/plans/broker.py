@@ -12,7 +12,7 @@ from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.conditions import State, bad, good
 from aristobot_operator.kube import Object
 from aristobot_operator.plans.concern import winds_down
-from aristobot_operator.plans.deployment import deployed
+from aristobot_operator.plans.deployment import deployed, terminating
 from aristobot_operator.plans.seen import Problem, parsed
 from aristobot_operator.reasons import Condition, Reason
 
@@ -33,8 +33,13 @@ class BrokerPlan:
         return all(each.is_true for each in self.states if each.type in wanted)
 
 
-def plan_broker(cache: Cache, found: Object, simulator: Problem | None) -> BrokerPlan:
-    """`simulator`: why the simulated account could not be opened; None when it is, or needn't."""
+def plan_broker(
+    cache: Cache, found: Object, simulator: Problem | None, obstacle: State | None
+) -> BrokerPlan:
+    """`simulator`: why the simulated account could not be opened; None when it is, or needn't.
+
+    `obstacle`: what keeps its pod from being made.
+    """
     broker = parsed(cache, found, Broker)
     if isinstance(broker, Problem):
         return BrokerPlan(None, (bad(Condition.ACCEPTED, broker.reason, broker.text),))
@@ -47,7 +52,7 @@ def plan_broker(cache: Cache, found: Object, simulator: Problem | None) -> Broke
         (
             accepted,
             _credentials(cache, namespace, broker, simulator),
-            deployed(deployment, pods, replicas=1),
+            obstacle or deployed(deployment, pods, replicas=1),
         ),
     )
 
@@ -102,6 +107,14 @@ def ready(states: Iterable[State]) -> State:
         if not state.is_true:
             return State(Condition.READY, "False", state.reason, state.message)
     return good(Condition.READY, Reason.READY, "the gateway runs")
+
+
+def going(users: list[str], others: list[str]) -> State:
+    """The summary of a Broker that is deleted. `others`: finalizers that aren't ours."""
+    if users:
+        text = f"it goes when these have wound down: {', '.join(users)}"
+        return bad(Condition.READY, Reason.IN_USE, text)
+    return terminating(others)
 
 
 def phase(states: Iterable[State]) -> str:

@@ -17,7 +17,16 @@ from aristobot.contracts.kubernetes import (
     OPERATOR,
     WIND_DOWN_FINALIZER,
 )
-from aristobot_operator.cache import RESOURCES, Cache, Change, is_deleting, key_of, labels_of
+from aristobot.contracts.resources import OnDelete
+from aristobot_operator.cache import (
+    RESOURCES,
+    Cache,
+    Change,
+    finalizers_of,
+    is_deleting,
+    key_of,
+    labels_of,
+)
 from aristobot_operator.conditions import condition_of
 from aristobot_operator.kube import Object
 from aristobot_operator.plans.directory import TOKEN_ENTRY
@@ -84,9 +93,17 @@ def _concerned(cache: Cache, change: Change) -> Iterator[Key]:
 
 def winds_down(found: Object) -> bool:
     """Whether an active strategy needs its broker's gateway when it is deleted."""
-    wants = found["spec"].get("onDelete", "detach") != "detach"
-    holds = WIND_DOWN_FINALIZER in (found["metadata"].get("finalizers") or ())
-    return holds or (wants and not is_deleting(found))
+    return WIND_DOWN_FINALIZER in finalizers_of(found) or (
+        wants_wind_down(found) and not is_deleting(found)
+    )
+
+
+def wants_wind_down(found: Object) -> bool:
+    """Whether there is something to do when it is deleted.
+
+    Read as it stands: a spec of which something else can't be read still says so. In doubt, yes.
+    """
+    return str(found["spec"].get("onDelete") or OnDelete.DETACH) != OnDelete.DETACH
 
 
 def _token(secret: Object | None) -> str | None:

@@ -57,21 +57,29 @@ def _read(found: Object, model: type[_Model]) -> _Model | Problem:
     return document
 
 
-def broker_of(cache: Cache, namespace: str, name: str) -> Broker | None:
-    """The Broker that is named, None when there is none that can be used."""
-    return _usable(cache, namespace, name, Broker)
+def broker_of(cache: Cache, namespace: str, name: str) -> Broker | Problem | None:
+    """The Broker that is named, None when there is none, or why it can't be read."""
+    return _referred(cache, namespace, name, Broker, Reason.BROKER_NOT_READY)
 
 
-def strategy_of(cache: Cache, namespace: str, name: str) -> Strategy | None:
-    return _usable(cache, namespace, name, Strategy)
+def strategy_of(cache: Cache, namespace: str, name: str) -> Strategy | Problem | None:
+    return _referred(cache, namespace, name, Strategy, Reason.INVALID)
 
 
-def _usable(cache: Cache, namespace: str, name: str, model: type[_Model]) -> _Model | None:
+def _referred(
+    cache: Cache, namespace: str, name: str, model: type[_Model], reason: Reason
+) -> _Model | Problem | None:
     found = cache.get(model.__name__, namespace, name)
     if found is None:
         return None
     document = parsed(cache, found, model)
-    return None if isinstance(document, Problem) else document
+    if not isinstance(document, Problem):
+        return document
+    kind = model.__name__
+    text = f"{kind} {name} can't be read: {document.text}"
+    return cache.derived(
+        "unreadable", key_of(kind, found), (document,), lambda: Problem(reason, text)
+    )
 
 
 def code_of(cache: Cache, namespace: str, strategy: Strategy) -> str | Problem:
@@ -104,7 +112,7 @@ def record_or_problem(
     namespace = namespace_of(found)
     strategy = strategy_of(cache, namespace, active.spec.strategy_ref.name)
     broker = broker_of(cache, namespace, active.spec.broker_ref.name)
-    code = code_of(cache, namespace, strategy) if strategy is not None else None
+    code = code_of(cache, namespace, strategy) if isinstance(strategy, Strategy) else None
     return cache.derived(
         "record",
         key_of("ActiveStrategy", found),
@@ -116,21 +124,22 @@ def record_or_problem(
 def _record(
     found: Object,
     active: ActiveStrategy,
-    strategy: Strategy | None,
-    broker: Broker | None,
+    strategy: Strategy | Problem | None,
+    broker: Broker | Problem | None,
     code: str | Problem | None,
 ) -> ActiveStrategyRecord | Problem:
-    if isinstance(code, Problem):
-        return code
+    for each in (strategy, code, broker):
+        if isinstance(each, Problem):
+            return each
     try:
         record = record_of(
             namespace_of(found),
             active,
             uid=str(found["metadata"]["uid"]),
             generation=int(found["metadata"]["generation"]),
-            strategy=strategy,
-            broker=broker,
-            code=code,
+            strategy=strategy,  # type: ignore[arg-type]  # none of them is a Problem
+            broker=broker,  # type: ignore[arg-type]
+            code=code,  # type: ignore[arg-type]
         )
     except NotRunnable as error:
         return Problem(error.reason, str(error))

@@ -39,6 +39,17 @@ async def api() -> AsyncIterator[KubeApi]:
 
 
 @pytest.fixture
+def newer_crds() -> list[dict[str, Any]]:
+    """The definitions with a field that the operator doesn't know: it is older than they are."""
+    crds = definitions()
+    for crd in crds:
+        for version in crd["spec"]["versions"]:
+            spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+            spec["properties"]["later"] = {"type": "string"}
+    return crds
+
+
+@pytest.fixture
 async def bus(nats_url: str) -> AsyncIterator[Bus]:
     bus = await Bus.connect(nats_url, name="test", timeout_seconds=20)
     yield bus
@@ -134,6 +145,14 @@ class World:
 @pytest.fixture
 def world(api: KubeApi, nats_url: str) -> World:
     return World(api, nats_url)
+
+
+@pytest.fixture
+def at_work(world: World) -> World:
+    """A broker and a strategy that trades on it."""
+    for document in (keys(), broker(), strategy(), active()):
+        world.api.put(document)
+    return world
 
 
 def broker(name: str = "main", **spec: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,13 +13,6 @@ from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
 from aristobot_operator.canary import SilentWatch
 from tests.component.operator.conftest import NAMESPACE, World, active, broker, keys, strategy
-
-
-@pytest.fixture
-def at_work(world: World) -> World:
-    for document in (keys(), broker(), strategy(), active()):
-        world.api.put(document)
-    return world
 
 
 def replicas(world: World, name: str = "runner-at-work") -> int:
@@ -57,11 +51,13 @@ async def test_a_changed_or_deleted_child_is_put_back(at_work: World) -> None:
         await at_work.ready("Broker", "main", "Ready")
         at_work.api.patch("Deployment", NAMESPACE, "gateway-main", {"spec": {"replicas": 3}})
         await at_work.eventually(lambda: replicas(at_work, "gateway-main") == 1)
-        events = [each[1] for each in at_work.api.events(NAMESPACE)]
-        await at_work.eventually(
-            lambda: "DriftRepaired" in [each[1] for each in at_work.api.events(NAMESPACE)]
-        )
-        assert events.count("DriftRepaired") <= 1
+
+        def repairs() -> int:
+            return [each[1] for each in at_work.api.events(NAMESPACE)].count("DriftRepaired")
+
+        await at_work.eventually(repairs)
+        await asyncio.sleep(0.5)  # what our own repair changed is no drift
+        assert repairs() == 1
         smuggled = at_work.api.get("Deployment", NAMESPACE, "gateway-main")
         (container,) = smuggled["spec"]["template"]["spec"]["containers"]
         container["env"].append({"name": "ARISTOBOT_EXCHANGE_URL", "value": "http://evil"})
@@ -73,30 +69,6 @@ async def test_a_changed_or_deleted_child_is_put_back(at_work: World) -> None:
         await at_work.eventually(
             lambda: "JWT" in at_work.api.secret(NAMESPACE, "gateway-main")["nats.creds"]
         )
-
-
-async def test_somebody_else_s_deployment_is_left_alone(world: World) -> None:
-    world.api.put(keys())
-    labels = {"app": "theirs"}
-    theirs = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "gateway-main", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "x", "image": "theirs:1"}]},
-            },
-        },
-    }
-    world.api.put(theirs)
-    world.api.put(broker())
-    async with world.operator():
-        await world.ready("Broker", "main", "NameTaken", "False")
-        assert "gateway-main" in world.condition("Broker", "main")["message"]
-        found = world.api.get("Deployment", NAMESPACE, "gateway-main")
-        assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:1"
 
 
 async def test_an_annotation_keeps_the_operator_s_hands_off(at_work: World) -> None:

@@ -57,11 +57,12 @@ def child(generation: int = 1, digest: str = "d", owner: str = "u", **metadata: 
         (child(), Applied("d", 1), Step.NOTHING),
         (child(generation=2), Applied("d", 1), Step.REPAIR),
         (child(digest="old"), Applied("old", 1), Step.APPLY),
-        (child(owner="former"), None, Step.WAIT),
-        (child(owner="former", labels={}), None, Step.TAKEN),
-        (child(owner="former", labels={}, ownerReferences=[]), None, Step.TAKEN),
+        (child(owner="former"), None, Step.LEAVE),
+        (child(owner="former", labels={}), None, Step.LEAVE),
+        (child(owner="former", labels={}, ownerReferences=[]), None, Step.LEAVE),
+        (child(ownerReferences=[]), None, Step.APPLY),  # orphaned: taken back
         (child(labels={}), None, Step.APPLY),  # ours, and somebody took the label off
-        (child(deletionTimestamp="2026-11-21T12:00:00Z"), Applied("d", 1), Step.WAIT),
+        (child(deletionTimestamp="2026-11-21T12:00:00Z"), Applied("d", 1), Step.LEAVE),
     ],
 )
 def test_a_child_is_applied_repaired_or_left_alone(
@@ -125,7 +126,7 @@ def test_a_condition_keeps_its_time_while_it_stays_as_it_is() -> None:
     assert status_patch({**first, "position": "1"}, first) == {**first, "position": None}
 
 
-def deployment(wanted: int = 1, **status: int) -> Any:
+def deployment(wanted: int = 1, **status: Any) -> Any:
     return {
         "metadata": {"generation": 2},
         "spec": {"replicas": wanted},
@@ -143,6 +144,19 @@ CRASHING = pod(
 )
 
 
+UNMADE = deployment(
+    conditions=[
+        {"type": "Available", "status": "False", "message": "no minimum availability"},
+        {
+            "type": "ReplicaFailure",
+            "status": "True",
+            "reason": "FailedCreate",
+            "message": 'pods "gateway-main-1" is forbidden: exceeded quota: small',
+        },
+    ]
+)
+
+
 @pytest.mark.parametrize(
     ("found", "pods", "replicas", "status", "reason", "text"),
     [
@@ -151,7 +165,10 @@ CRASHING = pod(
         (deployment(updatedReplicas=1, availableReplicas=1), [], 1, "True", Reason.DEPLOYED, "r"),
         (deployment(updatedReplicas=0, availableReplicas=1), [], 1, "False", Reason.DEPLOYING, ""),
         (deployment(), [CRASHING], 1, "False", Reason.POD_FAILING, "the API key is refused"),
+        (UNMADE, [], 1, "False", Reason.DENIED, "exceeded quota"),
+        (UNMADE, [CRASHING], 1, "False", Reason.POD_FAILING, "the API key is refused"),
         (deployment(0), [], 0, "True", Reason.SCALED_TO_ZERO, ""),
+        (None, [], 0, "True", Reason.SCALED_TO_ZERO, ""),
         (deployment(0, replicas=1), [], 0, "False", Reason.DEPLOYING, "ending"),
         (deployment(0), [CRASHING], 0, "False", Reason.DEPLOYING, "ending"),
         (deployment(1), [], 0, "False", Reason.DEPLOYING, "being changed"),
