@@ -95,7 +95,9 @@ class Watches:
             await asyncio.shield(watching)
         finally:
             stop.set()
-            await asyncio.wait([watching], timeout=_END_SECONDS)
+            ended_too, _ = await asyncio.wait([watching], timeout=_END_SECONDS)
+            for each in ended_too:
+                each.exception()  # asked for: at our own end it is no news
 
     async def _watch(self, stop: threading.Event) -> None:
         settings = kopf.OperatorSettings()
