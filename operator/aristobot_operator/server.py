@@ -201,12 +201,14 @@ class Operator:
                 credentials=str(file),
                 inbox_prefix=role.inbox_prefix,
             )
+            replicas = self._settings.nats_replicas
             self._directory = DirectoryWriter(
-                bus, lambda: wanted_directory(self._cache, self._settings.owners)
+                bus,
+                lambda: wanted_directory(self._cache, self._settings.owners),
+                replicas=replicas,
             )
             self._wind_down.use(bus)
             try:
-                replicas = self._settings.nats_replicas
                 await patiently("streams", lambda: bus.ensure_streams(replicas=replicas))
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._directory.run(), name="directory")

@@ -2,19 +2,21 @@
 
 Brokers come before the tokens that lead to them, and tokens go before their brokers. Now and then
 the buckets are read back as a whole, so that nothing can stay wrong. A strategy that rests or is
-gone loses its durable consumer: resumed, it begins with what is new. What the runner of one that is
-gone has said of it goes as well, for its pod ends before its record does.
+gone loses its durable consumer: resumed, it begins with what is new. One that could not be removed
+then is found when the consumers are read back. What the runner of one that is gone has said of it
+goes as well, for its pod ends before its record does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from aristobot.contracts.streams import (
     BROKERS_BUCKET,
     CANDLES,
+    RUNNER_CONSUMERS,
     STRATEGIES_BUCKET,
     STRATEGY_STATUS_BUCKET,
     TOKENS_BUCKET,
@@ -35,10 +37,14 @@ _RETRY_SECONDS = 1.0
 
 
 class DirectoryWriter:
-    """`wanted` says what should stand there; `changed` that it may be something else now."""
+    """`wanted` says what should stand there; `changed` that it may be something else now.
 
-    def __init__(self, bus: Bus, wanted: Callable[[], Directory]) -> None:
+    `replicas`: on how many servers NATS keeps each stream and bucket, also one that was lost.
+    """
+
+    def __init__(self, bus: Bus, wanted: Callable[[], Directory], *, replicas: int) -> None:
         self._bus = bus
+        self._replicas = replicas
         self._wanted = wanted
         self._brokers = _Mirror(bus, BROKERS_BUCKET)
         self._tokens = _Mirror(bus, TOKENS_BUCKET)
@@ -62,10 +68,13 @@ class DirectoryWriter:
         while True:
             self._wake.clear()
             try:
-                if loop.time() - read_at >= _READ_BACK_SECONDS:
+                is_read = loop.time() - read_at >= _READ_BACK_SECONDS
+                if is_read:
                     await self._read_back()
-                    read_at = loop.time()
                 await self._write(self._wanted())
+                if is_read:
+                    await self._remove_consumers()
+                    read_at = loop.time()
                 self._is_written = True
             except Retryable as error:
                 self._is_written = False
@@ -77,22 +86,33 @@ class DirectoryWriter:
                 await pause(_SETTLE_SECONDS)
 
     async def _read_back(self) -> None:
-        await self._bus.ensure_streams()
+        await self._bus.ensure_streams(replicas=self._replicas)
         for mirror in (self._brokers, self._tokens, self._strategies, self._statuses):
             await mirror.read()
 
     async def _write(self, wanted: Directory) -> None:
-        await self._tokens.remove_others(wanted.tokens)
+        await self._tokens.remove_others(wanted.tokens.keys())
         await self._brokers.put(wanted.brokers)
         await self._tokens.put(wanted.tokens)
-        await self._brokers.remove_others(wanted.brokers)
+        await self._brokers.remove_others(wanted.brokers.keys() | wanted.unread_brokers)
         changed = await self._strategies.put(wanted.strategies)
-        gone = await self._strategies.remove_others(wanted.strategies)
+        kept = wanted.strategies.keys() | wanted.unread_strategies
+        gone = await self._strategies.remove_others(kept)
         for key in sorted((changed & wanted.resting) | gone):
             owner, _, name = key.partition(".")
             await self._bus.delete_consumer(CANDLES, runner_consumer(owner, name))
         # Known are those of the last reading back: what was said since goes at the next one.
-        await self._statuses.remove_others(wanted.strategies)
+        await self._statuses.remove_others(kept)
+
+    async def _remove_consumers(self) -> None:
+        """Those of strategies that rest or are gone, and that were not removed at the time."""
+        there = await self._bus.consumer_names(CANDLES)
+        wanted = self._wanted()  # only now: a runner makes its own when its record stands there
+        at_work = (wanted.strategies.keys() - wanted.resting) | wanted.unread_strategies
+        kept = {runner_consumer(*key.split(".", 1)) for key in at_work}
+        for name in there:
+            if name.startswith(RUNNER_CONSUMERS) and name not in kept:
+                await self._bus.delete_consumer(CANDLES, name)
 
 
 class _Mirror:
@@ -113,9 +133,9 @@ class _Mirror:
             self._known[key] = wanted[key]
         return changed
 
-    async def remove_others(self, wanted: Mapping[str, bytes]) -> set[str]:
+    async def remove_others(self, wanted: Set[str]) -> set[str]:
         """Remove what isn't wanted; the keys of it."""
-        gone = self._known.keys() - wanted.keys()
+        gone = self._known.keys() - wanted
         for key in sorted(gone):
             await self._bucket.delete(key)
             del self._known[key]

@@ -192,9 +192,13 @@ def decisions_consumer(key: BrokerKey) -> str:
     return f"decisions_{key.owner}_{key.broker}"
 
 
+#: What the names of all runners' consumers begin with.
+RUNNER_CONSUMERS = "runner_"
+
+
 def runner_consumer(owner: str, active_strategy: str) -> str:
     """The runner's durable consumer of one active strategy's candles."""
-    return f"runner_{owner}_{active_strategy}"
+    return f"{RUNNER_CONSUMERS}{owner}_{active_strategy}"
 
 
 def gateway_consumer(key: BrokerKey) -> str:

@@ -488,11 +488,15 @@ class Bus:
 
     async def consumer_names(self, stream: Stream) -> list[str]:
         """Names of all the stream's consumers. Raises `Retryable` if NATS is away."""
+        names: list[str] = []
         try:
-            consumers = await self._js.consumers_info(stream.name)
+            # The server tells of 256 at a time.
+            while page := await self._js.consumers_info(stream.name, offset=len(names)):
+                names += (consumer.name for consumer in page)
         except _AWAY as error:
             raise Retryable(f"stream {stream.name}: {_say(error)}") from error
-        return [consumer.name for consumer in consumers]
+        end_if_cancelled()
+        return names
 
     async def stream_exists(self, stream: Stream) -> bool:
         """Whether the stream is there with its subjects. Raises `Retryable` if NATS is away."""

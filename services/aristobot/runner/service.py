@@ -18,6 +18,7 @@ from aristobot.contracts.directory import ActiveStrategyRecord
 from aristobot.contracts.messages import StrategyPhase, StrategyStatus
 from aristobot.contracts.streams import (
     CANDLES,
+    RUNNER_CONSUMERS,
     STRATEGIES_BUCKET,
     STRATEGY_STATUS_BUCKET,
     runner_consumer,
@@ -113,7 +114,7 @@ class Runner:
         wanted = {runner_consumer(each.owner, each.name) for each in self._records.values()}
         try:
             for name in await self._bus.consumer_names(CANDLES):
-                if name.startswith("runner_") and name not in wanted:
+                if name.startswith(RUNNER_CONSUMERS) and name not in wanted:
                     await self._bus.delete_consumer(CANDLES, name)
         except Retryable as error:
             logger.warning("consumers can't be listed", extra={"error": str(error)})
