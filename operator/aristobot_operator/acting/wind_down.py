@@ -9,17 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aristobot.contracts import trace_names as names
 from aristobot.contracts.kubernetes import ACTIVE_STRATEGY_LABEL
-from aristobot.contracts.messages import CancelDecision, Decision, HoldingsReply
+from aristobot.contracts.messages import HoldingsReply
 from aristobot.contracts.resources import OnDelete
-from aristobot.contracts.streams import DECISIONS, BrokerKey, decision_subject
+from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.wind_down import Progress
 from aristobot.contracts.wind_down import WindDown as Winding
 from aristobot.core.candles import Timeframe
 from aristobot.core.errors import Retryable
-from aristobot.platform import telemetry
 from aristobot.platform.bus import Bus
+from aristobot.platform.decisions import publish_decision
 from aristobot_operator.acting.holdings import Holdings
 from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.kube import Object
@@ -62,7 +61,9 @@ class WindDown:
         now = datetime.now(UTC)
         step = winding.step(now, await self._replies(winding, now))
         for decision in step.publish:
-            await self._publish(decision)
+            if self._bus is None:
+                raise Retryable("NATS is not connected yet")
+            await publish_decision(self._bus, decision)
         return WindDownResult(step.progress is Progress.DONE, step.message)
 
     async def _replies(self, winding: Winding, now: datetime) -> dict[str, HoldingsReply]:
@@ -88,18 +89,6 @@ class WindDown:
                 replies[broker] = await self._holdings.ask(
                     BrokerKey(owner, broker), tuple(asked[broker])
                 )
-
-    async def _publish(self, decision: Decision | CancelDecision) -> None:
-        if self._bus is None:
-            raise Retryable("NATS is not connected yet")
-        with telemetry.producer_span(names.STRATEGIES_DECIDED) as carrier:
-            await self._bus.publish(
-                DECISIONS,
-                decision_subject(decision.key, decision.active_strategy),
-                decision.encode(),
-                message_id=decision.decision_id,
-                headers=carrier,
-            )
 
 
 def _winding(found: Object) -> Winding:

@@ -18,7 +18,8 @@ from aristobot.cli.session import Session, open_session, run
 from aristobot.core.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from aristobot.contracts.messages import CancelDecision, Decision
+    from aristobot.contracts.messages import Decision
+    from aristobot.core.candles import Timeframe
 
 _LOOK_SECONDS = 0.1
 _LOOKS = 80
@@ -31,10 +32,9 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
     """Sell all that a strategy holds, at market, now. The strategy itself goes on."""
     from datetime import UTC, datetime
 
-    from aristobot.contracts.keys import manual_decision_id
-    from aristobot.contracts.messages import AskedBy, Decision
+    from aristobot.contracts.by_hand import sale_by_hand
     from aristobot.contracts.nats_roles import api
-    from aristobot.core.orders import Side
+    from aristobot.platform.decisions import publish_decision
 
     async def work() -> list[str]:
         async with open_session(data) as session:
@@ -46,22 +46,15 @@ def sell(data: Data, name: Name, owner: Owner = OWNER) -> None:
             async with session.bus(api()) as bus:
                 results = []
                 for position in held:
-                    now = datetime.now(UTC)
-                    decision = Decision(
-                        decision_id=manual_decision_id(
-                            owner, name, position["broker"], position["symbol"], now
-                        ),
+                    decision = sale_by_hand(
                         owner=owner,
                         broker=position["broker"],
                         active_strategy=name,
                         symbol=position["symbol"],
                         timeframe=timeframe,
-                        candle_close=now,
-                        side=Side.SELL,
-                        asked_by=AskedBy.MANUAL,
-                        decided_at=now,
+                        at=datetime.now(UTC),
                     )
-                    await _publish(bus, decision)
+                    await publish_decision(bus, decision)
                     results.append(await _result(session, decision))
                 return results
 
@@ -73,9 +66,9 @@ def cancel_orders(data: Data, name: Name, yes: Yes = False, owner: Owner = OWNER
     """Cancel all its open orders, stop and target too. What it holds stays, unprotected."""
     from datetime import UTC, datetime
 
-    from aristobot.contracts.keys import cancel_decision_id
-    from aristobot.contracts.messages import CancelDecision
+    from aristobot.contracts.by_hand import cancellation_by_hand
     from aristobot.contracts.nats_roles import api
+    from aristobot.platform.decisions import publish_decision
 
     async def work() -> list[str]:
         async with open_session(data) as session:
@@ -90,17 +83,14 @@ def cancel_orders(data: Data, name: Name, yes: Yes = False, owner: Owner = OWNER
                     return ["nothing was changed"]
             async with session.bus(api()) as bus:
                 for broker, symbol in found:
-                    now = datetime.now(UTC)
-                    decision = CancelDecision(
-                        kind="cancel_orders",
-                        decision_id=cancel_decision_id(owner, name, broker, symbol, now),
+                    decision = cancellation_by_hand(
                         owner=owner,
                         broker=broker,
                         active_strategy=name,
                         symbol=symbol,
-                        decided_at=now,
+                        at=datetime.now(UTC),
                     )
-                    await _publish(bus, decision)
+                    await publish_decision(bus, decision)
             return await _cancelled(session, owner, name, found)
 
     for line in run(work()):
@@ -139,15 +129,14 @@ async def _open_orders(session: Session, owner: str, name: str) -> dict[tuple[st
     from sqlalchemy import func, select
 
     from aristobot.contracts.messages import strategy_holder
-    from aristobot.core.orders import OrderStatus, is_final
-    from aristobot.platform.tables import orders
+    from aristobot.platform.tables import ORDER_IS_OPEN, orders
 
     query = (
         select(orders.c.broker, orders.c.symbol, func.count())
         .where(
             orders.c.owner == owner,
             orders.c.holder == strategy_holder(name),
-            orders.c.status.in_([s.value for s in OrderStatus if not is_final(s)]),
+            ORDER_IS_OPEN,
         )
         .group_by(orders.c.broker, orders.c.symbol)
     )
@@ -171,7 +160,7 @@ async def _cancelled(
     ]
 
 
-async def _timeframe(session: Session, owner: str, name: str) -> str:
+async def _timeframe(session: Session, owner: str, name: str) -> Timeframe:
     """The timeframe of the strategy's last decision; it holds something, so there was one."""
     from sqlalchemy import select
 
@@ -185,22 +174,7 @@ async def _timeframe(session: Session, owner: str, name: str) -> str:
         .limit(1)
     )
     async with session.database.transaction(owner) as connection:
-        return await connection.scalar(query) or Timeframe.M1
-
-
-async def _publish(bus: Any, decision: Decision | CancelDecision) -> None:
-    from aristobot.contracts import trace_names as names
-    from aristobot.contracts.streams import DECISIONS, decision_subject
-    from aristobot.platform import telemetry
-
-    with telemetry.producer_span(names.STRATEGIES_DECIDED) as carrier:
-        await bus.publish(
-            DECISIONS,
-            decision_subject(decision.key, decision.active_strategy),
-            decision.encode(),
-            message_id=decision.decision_id,
-            headers=carrier,
-        )
+        return Timeframe(await connection.scalar(query) or Timeframe.M1)
 
 
 async def _result(session: Session, decision: Decision) -> str:

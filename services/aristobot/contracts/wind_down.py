@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from aristobot.contracts.by_hand import cancellation_by_hand, sale_by_hand
 from aristobot.contracts.keys import cancel_decision_id, manual_decision_id
 from aristobot.contracts.messages import (
-    AskedBy,
     CancelDecision,
     Decision,
     HolderPosition,
@@ -30,7 +30,7 @@ from aristobot.contracts.messages import (
     strategy_holder,
 )
 from aristobot.core.candles import Timeframe
-from aristobot.core.orders import OrderStatus, Side, is_final
+from aristobot.core.orders import OrderStatus, is_final
 
 ATTEMPT_SECONDS = 90
 #: Codes of a sale that was refused because the exchange takes no order that small.
@@ -204,28 +204,22 @@ class WindDown:
 
     def _sale(self, broker: str, symbol: str, now: datetime) -> Decision:
         moment = self._moments(now)[0]
-        return Decision(
-            decision_id=self._sale_ids(broker, symbol, now)[0],
+        return sale_by_hand(
             owner=self.owner,
             broker=broker,
             active_strategy=self.active_strategy,
             symbol=symbol,
             timeframe=self.timeframe,
-            candle_close=moment,
-            side=Side.SELL,
-            asked_by=AskedBy.MANUAL,
-            decided_at=moment,
+            at=moment,
         )
 
     def _cancellation(self, broker: str, symbol: str, now: datetime) -> CancelDecision:
-        return CancelDecision(
-            kind="cancel_orders",
-            decision_id=self._cancel_ids(broker, symbol, now)[0],
+        return cancellation_by_hand(
             owner=self.owner,
             broker=broker,
             active_strategy=self.active_strategy,
             symbol=symbol,
-            decided_at=self._moments(now)[0],
+            at=self._moments(now)[0],
         )
 
     def _sale_ids(self, broker: str, symbol: str, now: datetime) -> tuple[str, ...]:

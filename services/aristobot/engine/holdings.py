@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import and_, bindparam, func, or_, select, text
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,17 +17,14 @@ from aristobot.contracts.streams import BrokerKey
 from aristobot.core.positions import PositionState
 from aristobot.engine.repository import Holding
 from aristobot.platform.statements import Statement
-from aristobot.platform.tables import decisions, orders, positions
-
-#: As the partial index says it.
-_IS_OPEN = text("orders.status IN ('sending', 'unknown', 'new', 'partially_filled')")
+from aristobot.platform.tables import ORDER_IS_OPEN, decisions, orders, positions
 
 _open = (
     select(orders.c.symbol, orders.c.holder, func.count().label("open_orders"))
     .where(
         orders.c.owner == bindparam("owner"),
         orders.c.broker == bindparam("broker"),
-        _IS_OPEN,
+        ORDER_IS_OPEN,
     )
     .group_by(orders.c.symbol, orders.c.holder)
     .subquery()
@@ -65,7 +62,7 @@ _OPEN_ORDERS = Statement(
         orders.c.broker == bindparam("broker"),
         orders.c.symbol == bindparam("symbol"),
         orders.c.holder == bindparam("holder"),
-        _IS_OPEN,
+        ORDER_IS_OPEN,
     )
 )
 _DECISIONS = Statement(

@@ -19,7 +19,7 @@ from aristobot.gateway.order import Order
 from aristobot.gateway.protection_book import ProtectionBook, in_order
 from aristobot.gateway.transactions import Transactions
 from aristobot.platform import telemetry
-from aristobot.platform.tables import orders
+from aristobot.platform.tables import ORDER_IS_OPEN, orders
 
 
 class _MovedOn(Exception):
@@ -49,12 +49,6 @@ class OrderBook:
 
         Raises `Fenced` when another gateway has taken over: then they are its business.
         """
-        states = (
-            OrderStatus.SENDING,
-            OrderStatus.UNKNOWN,
-            OrderStatus.NEW,
-            OrderStatus.PARTIALLY_FILLED,
-        )
         async with self._tx.reading() as connection:
             await self._tx.require_lease(connection)
             rows = await connection.execute(
@@ -62,7 +56,7 @@ class OrderBook:
                 .where(
                     orders.c.owner == self._key.owner,
                     orders.c.broker == self._key.broker,
-                    orders.c.status.in_([state.value for state in states]),
+                    ORDER_IS_OPEN,
                     orders.c.attempt > 0,
                 )
                 .order_by(orders.c.created_at)

@@ -7,10 +7,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from aristobot.core.orders import OrderStatus, OrderType, Side
 from aristobot.platform.statements import Statement
-from aristobot.platform.tables import fills, gateway_leases, orders
+from aristobot.platform.tables import ORDER_IS_OPEN, fills, gateway_leases, orders
 
-#: As the partial index on these rows says it, which serves only a query that says the same.
-_IS_OPEN = text("orders.status IN ('sending', 'unknown', 'new', 'partially_filled')")
 _IS_PROTECTIVE = orders.c.protects.is_not(None)
 #: Wanted, and never sent.
 _IS_PLANNED = and_(orders.c.status == OrderStatus.SENDING.value, orders.c.attempt == 0)
@@ -68,7 +66,7 @@ SINCE = Statement(
             func.coalesce(func.min(orders.c.created_at), func.now()),
             func.now() - text("interval '1 minute'"),
         )
-    ).where(_OF_HOLDER, _IS_OPEN)
+    ).where(_OF_HOLDER, ORDER_IS_OPEN)
 )
 
 LATEST_ANCHOR = Statement(
@@ -76,13 +74,13 @@ LATEST_ANCHOR = Statement(
 )
 
 OPEN_OF_HOLDER = Statement(
-    select(orders).where(_OF_HOLDER, _IS_OPEN).order_by(orders.c.created_at, orders.c.type)
+    select(orders).where(_OF_HOLDER, ORDER_IS_OPEN).order_by(orders.c.created_at, orders.c.type)
 )
 
 #: The same, once what is being recorded of them is committed.
 LOCKED_OPEN_OF_HOLDER = Statement(
     select(orders)
-    .where(_OF_HOLDER, _IS_OPEN)
+    .where(_OF_HOLDER, ORDER_IS_OPEN)
     .order_by(orders.c.created_at, orders.c.type)
     .with_for_update()
 )
@@ -90,7 +88,7 @@ LOCKED_OPEN_OF_HOLDER = Statement(
 #: Written before anything is cancelled, so that its end is known for ours whoever records it.
 MAKE_WAY = Statement(
     update(orders)
-    .where(_OF_HOLDER, _IS_OPEN, _IS_PROTECTIVE, orders.c.attempt > 0)
+    .where(_OF_HOLDER, ORDER_IS_OPEN, _IS_PROTECTIVE, orders.c.attempt > 0)
     .values(protection=orders.c.protection.op("||")({"makes_way": True}))
     .returning(orders)
 )
@@ -108,7 +106,7 @@ LOCKED_BY_HOLDER = Statement(
         .label("epoch"),
     ).where(
         _OF_HOLDER,
-        _IS_OPEN,
+        ORDER_IS_OPEN,
         _IS_PROTECTIVE,
         orders.c.attempt > 0,
         # A stop and its target lock the same coins once.
@@ -189,7 +187,7 @@ GIVE_UP = Statement(
     .where(
         _OF_HOLDER,
         or_(
-            _IS_OPEN,
+            ORDER_IS_OPEN,
             orders.c.created_at
             == select(func.max(_newest.c.created_at))
             .where(
@@ -204,7 +202,8 @@ GIVE_UP = Statement(
     .values(
         protection=orders.c.protection.op("-")("stop_loss").op("-")("take_profit"),
         valid_until=case(
-            (_IS_OPEN, func.least(orders.c.valid_until, func.now())), else_=orders.c.valid_until
+            (ORDER_IS_OPEN, func.least(orders.c.valid_until, func.now())),
+            else_=orders.c.valid_until,
         ),
     )
     .returning(orders)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from aristobot.core.orders import OrderStatus, is_final
 from aristobot.platform.tables_base import metadata
 
 
@@ -181,6 +182,11 @@ gateway_leases = Table(
     _now("taken_at"),
 )
 
+#: An order isn't over. The partial indexes say it in these words, and serve only a query that does
+#: so too.
+_IS_OPEN = "status IN ({})".format(", ".join(f"'{s}'" for s in OrderStatus if not is_final(s)))
+ORDER_IS_OPEN = text(f"orders.{_IS_OPEN}")
+
 # The intent row: written before anything is sent. `sent_timestamp_ms` is the timestamp the
 # request is signed with (exchange clock); the exchange refuses it once its window has passed.
 orders = Table(
@@ -228,9 +234,7 @@ orders = Table(
         "broker",
         "symbol",
         "holder",
-        postgresql_where=text(
-            "protects IS NOT NULL AND status IN ('sending', 'unknown', 'new', 'partially_filled')"
-        ),
+        postgresql_where=text(f"protects IS NOT NULL AND {_IS_OPEN}"),
     ),
     # What a holder's orders come to.
     Index("ix_orders_holder", "owner", "broker", "symbol", "holder", "created_at"),
@@ -239,7 +243,7 @@ orders = Table(
         "ix_orders_unsettled",
         "owner",
         "broker",
-        postgresql_where=text("status IN ('sending', 'unknown', 'new', 'partially_filled')"),
+        postgresql_where=text(_IS_OPEN),
     ),
 )
 

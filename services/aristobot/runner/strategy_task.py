@@ -26,9 +26,7 @@ from aristobot.contracts.messages import (
 )
 from aristobot.contracts.streams import (
     CANDLES,
-    DECISIONS,
     candle_subject,
-    decision_subject,
     runner_consumer,
 )
 from aristobot.core.candles import Candle
@@ -36,6 +34,7 @@ from aristobot.core.errors import Misconfigured, Refused
 from aristobot.core.orders import Side
 from aristobot.platform import metrics, telemetry
 from aristobot.platform.bus import Bus, Delivery
+from aristobot.platform.decisions import publish_decision
 from aristobot.platform.waiting import patiently
 from aristobot.runner.answers import StrategyAnswer, StrategyFailed
 from aristobot.runner.engine_client import strategy_context
@@ -231,14 +230,7 @@ class StrategyTask:
             take_profit=answer.take_profit if side is Side.BUY else None,
             decided_at=datetime.now(UTC),
         )
-        with telemetry.producer_span(names.STRATEGIES_DECIDED) as carrier:
-            ack = await self._bus.publish(
-                DECISIONS,
-                decision_subject(record.key, record.name),
-                decision.encode(),
-                message_id=decision.decision_id,
-                headers=carrier,
-            )
+        ack = await publish_decision(self._bus, decision)
         logger.info(
             "decided before" if ack.duplicate else "decided",
             extra={

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import delete, func, insert, make_url, select, text, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from aristobot.contracts.streams import BrokerKey
@@ -22,7 +23,7 @@ from aristobot.platform import migrations, tables_spans
 from aristobot.platform.db import EVERY_OWNER, Database
 from aristobot.platform.migrate import migrate
 from aristobot.platform.schema import REVISION, require_current_schema
-from aristobot.platform.tables import OWNED_TABLES, journal, positions
+from aristobot.platform.tables import ORDER_IS_OPEN, OWNED_TABLES, journal, orders, positions
 from aristobot.platform.tables_base import metadata
 
 
@@ -206,6 +207,22 @@ async def _set_revision(database: Database, revision: str | None) -> None:
         if revision is not None:
             insert = text("INSERT INTO alembic_version VALUES (:revision)")
             await connection.execute(insert, {"revision": revision})
+
+
+async def test_open_orders_are_found_by_the_index_of_those(
+    database: Database, key: BrokerKey
+) -> None:
+    """It serves only what says the same as the migration that made it."""
+    query = select(orders.c.command_id).where(
+        orders.c.owner == key.owner, orders.c.broker == key.broker, ORDER_IS_OPEN
+    )
+    async with database.transaction(key.owner) as connection:
+        sql = str(
+            query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        )
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        lines = (await connection.execute(text(f"EXPLAIN {sql}"))).scalars().all()
+    assert "ix_orders_unsettled" in "".join(lines)
 
 
 def test_the_revision_is_the_newest_migration() -> None:
