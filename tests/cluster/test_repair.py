@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -34,12 +33,11 @@ _DRIFTS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def gateway(release: Release) -> Iterator[str]:
+def gateway(release: Release) -> str:
     """The Deployment of a broker that is Ready."""
     release.kubectl.apply(documents.broker("mended"))
     release.ready("broker", "mended")
-    yield "gateway-mended"
-    release.kubectl.run("delete", "broker", "mended")
+    return "gateway-mended"
 
 
 def _wanted(deployment: Object | None) -> Object:
@@ -112,7 +110,6 @@ def test_an_operator_killed_while_credentials_are_rolled_out_loses_nothing(
     asyncio.run(work())
     release.ready("broker", name)
     senders.assert_nothing_lost_or_doubled()
-    release.kubectl.run("delete", "broker", name)
 
 
 def test_a_second_operator_takes_over(release: Release) -> None:
@@ -132,7 +129,6 @@ def test_a_second_operator_takes_over(release: Release) -> None:
         release.ready("broker", broker)
     finally:
         release.kubectl.run("scale", "deployment", name, "--replicas=1")
-        release.kubectl.run("delete", "broker", broker, "--ignore-not-found")
 
 
 def _leading(release: Release) -> str:

@@ -84,5 +84,3 @@ def test_nothing_is_lost_or_doubled_while_pods_are_deleted(release: Release) -> 
     Console().print(result.table())
     for name, owner in owners.items():
         release.ready("broker", name, owner)
-    for name, owner in owners.items():
-        release.owner(owner).run("delete", "broker", name)
