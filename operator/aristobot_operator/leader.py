@@ -2,8 +2,10 @@
 
 The protocol is client-go's leader election: whoever holds the Lease renews it every few seconds; a
 standby takes it when it has not seen it renewed for its whole duration, by the standby's own clock,
-so that clocks need not agree. Ended in order, the holder gives it back and the standby begins at
-once. Two at work for a moment would do no harm, as every pass is idempotent; it would be noisy.
+so that clocks need not agree. The holder counts from before it asked, which is earlier than any
+standby can have seen the answer, and stops before that duration is over. Ended in order, it gives
+the Lease back and the standby begins at once. Two at work for a moment would do no harm, as every
+pass is idempotent; it would be noisy.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ DURATION_SECONDS = 15
 _RENEW_SECONDS = 3.0
 _RENEWAL_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
-#: A holder that can't renew stops before a standby may begin.
+#: A holder that can't renew stops so long after it last could: before a standby may begin.
 _GIVE_UP_SECONDS = 10.0
 _RELEASE_SECONDS = 2.0
 #: After so long an operator whose Lease was seized has noticed it.
@@ -43,6 +45,8 @@ class Leadership:
         self._name = name
         self._identity = identity
         self._seen: _Seen | None = None
+        #: When the renewal that last succeeded was asked for.
+        self._renewed = 0.0
         self.is_held = False
 
     async def acquire(self) -> None:
@@ -60,22 +64,22 @@ class Leadership:
     async def keep(self) -> None:
         """Renew it for ever. Raises `Fenced` when it is somebody else's, or can't be renewed."""
         loop = asyncio.get_running_loop()
-        renewed = loop.time()
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
+            gives_up_at = self._renewed + _GIVE_UP_SECONDS
+            await asyncio.sleep(min(_RENEW_SECONDS, max(0.0, gives_up_at - loop.time())))
             try:
-                async with asyncio.timeout(_RENEWAL_SECONDS):
-                    if not await self._try():
-                        self.is_held = False
-                        raise Fenced("another operator holds the lease")
-                renewed = loop.time()
+                async with asyncio.timeout_at(min(loop.time() + _RENEWAL_SECONDS, gives_up_at)):
+                    is_ours = await self._try()
             except (AristobotError, TimeoutError) as error:
-                if isinstance(error, Fenced):
-                    raise
-                if loop.time() - renewed > _GIVE_UP_SECONDS:
+                if loop.time() >= gives_up_at:
                     self.is_held = False
                     raise Fenced("the lease could not be renewed in time") from error
-                logger.warning("the lease wasn't renewed", extra={"error": str(error)})
+                text = str(error) or type(error).__name__
+                logger.warning("the lease wasn't renewed", extra={"error": text})
+                continue
+            if not is_ours:
+                self.is_held = False
+                raise Fenced("another operator holds the lease")
 
     async def seize(self, seconds: int) -> None:
         """Take it from whoever has it, for `seconds`: an operator at work finds out and ends.
@@ -111,17 +115,19 @@ class Leadership:
             await self._kube.replace(found)
 
     async def _try(self) -> bool:
+        asked_at = asyncio.get_running_loop().time()
         found = await self._kube.find("Lease", self._namespace, self._name)
         try:
             if found is None:
                 await self._kube.create(self._lease(None))
-                return True
-            if not self._may_take(found):
+            elif self._may_take(found):
+                await self._kube.replace(self._lease(found))
+            else:
                 return False
-            await self._kube.replace(self._lease(found))
-            return True
         except Conflict:
             return False  # somebody else was first; the next look tells who
+        self._renewed = asked_at
+        return True
 
     def _may_take(self, found: Object) -> bool:
         spec: dict[str, Any] = found["spec"]

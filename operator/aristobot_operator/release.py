@@ -14,6 +14,7 @@ import asyncio
 from lightkube import KubeConfig
 
 from aristobot.contracts.kubernetes import IN_USE_FINALIZER, WIND_DOWN_FINALIZER
+from aristobot.core.errors import Retryable
 from aristobot_operator.cache import name_of
 from aristobot_operator.kube import Conflict, Gone, Kube, Object
 from aristobot_operator.leader import NOTICED_SECONDS, Leadership
@@ -23,12 +24,18 @@ _OURS = (WIND_DOWN_FINALIZER, IN_USE_FINALIZER)
 _KINDS = ("ActiveStrategy", "Broker")
 #: Long enough for the rest of the uninstallation.
 _HELD_SECONDS = 120
+#: What changes meanwhile is looked at again, so often and so far apart.
+_ROUNDS = 10
+_ROUND_SECONDS = 1.0
 
 
 async def release(
     settings: OperatorSettings, *, kube_config: KubeConfig | None = None
 ) -> list[str]:
-    """What was done, one line each. Raises `Retryable` when the API server is away."""
+    """What was done, one line each. Raises `Retryable` when the API server is away.
+
+    Or when there is no end to it: somebody else puts our finalizers back, or is faster each time.
+    """
     kube = Kube(kube_config)
     try:
         leadership = Leadership(
@@ -40,9 +47,13 @@ async def release(
         said = await _let_go(kube, settings)
         # What the operator had in hand when it lost the Lease may have put one back.
         await asyncio.sleep(NOTICED_SECONDS)
-        while again := await _let_go(kube, settings):
+        for _ in range(_ROUNDS):
+            again = await _let_go(kube, settings)
+            if not again:
+                return said or ["nothing held a finalizer"]
             said += again
-        return said or ["nothing held a finalizer"]
+            await asyncio.sleep(_ROUND_SECONDS)
+        raise Retryable(f"somebody puts finalizers back all the while: {'; '.join(again)}")
     finally:
         await kube.close()
 

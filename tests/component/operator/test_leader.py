@@ -70,3 +70,30 @@ async def test_whoever_can_t_renew_stops_before_another_may_begin(
         async with asyncio.timeout(10):
             await first.keep()
     assert not first.is_held
+
+
+async def test_whoever_gets_no_answer_stops_before_another_may_begin(
+    api: KubeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in life, but five times as fast."""
+    for name, seconds in (
+        ("DURATION_SECONDS", 3),
+        ("_RENEW_SECONDS", 0.6),
+        ("_RENEWAL_SECONDS", 1.0),
+        ("_GIVE_UP_SECONDS", 2.0),
+    ):
+        monkeypatch.setattr(leader, name, seconds)
+    first = Leadership(kube, NAMESPACE, LEASE, "first")
+    await first.acquire()
+    keeping = asyncio.create_task(first.keep())
+    await asyncio.sleep(1.0)
+    assert len(api.requests("PUT", "leases")) == 1  # it was renewed
+    api.hang_next(1000, path="leases")
+    loop = asyncio.get_running_loop()
+    hangs_since = loop.time()
+    with pytest.raises(Fenced, match="renewed"):
+        async with asyncio.timeout(10):
+            await keeping
+    # A standby may begin 3 s after the last renewal, which was before.
+    assert loop.time() - hangs_since < 2.2
+    assert not first.is_held

@@ -8,7 +8,7 @@ import pytest
 from lightkube import KubeConfig
 
 from aristobot.contracts.kubernetes import IN_USE_FINALIZER, WIND_DOWN_FINALIZER
-from aristobot.core.errors import Fenced
+from aristobot.core.errors import Fenced, Retryable
 from aristobot_operator.release import release
 from aristobot_operator.settings import OperatorSettings
 from tests.component.operator.conftest import NAMESPACE, World, active, broker, keys, strategy
@@ -46,6 +46,26 @@ async def test_what_the_operator_holds_is_let_go_and_stays_so(world: World) -> N
     assert _finalizers(world, "Broker", "main") == []
     world.api.delete("ActiveStrategy", NAMESPACE, "at-work")
     assert world.api.find("ActiveStrategy", NAMESPACE, "at-work") is None
+
+
+async def test_what_somebody_puts_back_each_time_has_an_end_and_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aristobot_operator.release.NOTICED_SECONDS", 0.1)
+    monkeypatch.setattr("aristobot_operator.release._ROUND_SECONDS", 0.05)
+    world.api.put(active(onDelete="cancelOrders"))
+
+    async def put_back() -> None:
+        held = {"metadata": {"finalizers": [WIND_DOWN_FINALIZER]}}
+        while True:
+            world.api.patch("ActiveStrategy", NAMESPACE, "at-work", held)
+            await asyncio.sleep(0.01)
+
+    somebody = asyncio.create_task(put_back())
+    with pytest.raises(Retryable, match="at-work"):
+        async with asyncio.timeout(10):
+            await _release(world)
+    somebody.cancel()
 
 
 async def test_without_resources_it_is_done_at_once(world: World) -> None:

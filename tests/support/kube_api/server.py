@@ -5,6 +5,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -51,10 +52,13 @@ class Request:
 
 @dataclass
 class Fault:
-    """The next `left` requests that it concerns are answered `status` and nothing is done."""
+    """The next `left` requests that it concerns are answered `status` and nothing is done.
+
+    `status` None: they are never answered.
+    """
 
     left: int
-    status: int
+    status: int | None
     method: str | None
     path: str
 
@@ -104,7 +108,7 @@ class Server:
             self.history.append(Request(request.method, request.path, query, body, status))
 
         try:
-            self._fail_if_told(request)
+            await self._fail_if_told(request)
             if unknown := query.keys() - _KNOWN_QUERY:
                 raise Failure(400, f"this double does not know the query's {sorted(unknown)}")
             if request.query.get("watch") in ("true", "1"):
@@ -121,10 +125,13 @@ class Server:
         note(response.status)
         return response
 
-    def _fail_if_told(self, request: web.Request) -> None:
+    async def _fail_if_told(self, request: web.Request) -> None:
         for fault in self.faults:
             if fault.left and fault.method in (None, request.method) and fault.path in request.path:
                 fault.left -= 1
+                if fault.status is None:
+                    await asyncio.Event().wait()  # the client gives up
+                    return
                 raise Failure(fault.status, "a test wants this request to fail")
 
     # Discovery
