@@ -33,6 +33,3 @@ WATCH_AGREED = Gauge(
 IS_LEADER = Gauge(
     "aristobot_operator_is_leader", "1 for the replica that works.", registry=REGISTRY
 )
-RESOURCES = Gauge(
-    "aristobot_operator_resources", "Resources followed, by kind.", ["kind"], registry=REGISTRY
-)

@@ -22,6 +22,7 @@ from lightkube.config.kubeconfig import KubeConfig
 
 from aristobot.contracts.nats_roles import operator as operator_role
 from aristobot.contracts.streams import BrokerKey
+from aristobot.core.errors import Retryable
 from aristobot.platform.admin_server import serve_admin
 from aristobot.platform.bus import Bus
 from aristobot.platform.nats_auth import write_private
@@ -43,7 +44,8 @@ from aristobot_operator.acting.simulator import SimulatedAccounts
 from aristobot_operator.acting.status import StatusWriter
 from aristobot_operator.acting.wind_down import WindDown
 from aristobot_operator.cache import WATCHED, Cache, Change
-from aristobot_operator.canary import AGAIN_SECONDS, LOOK_SECONDS, Canary
+from aristobot_operator.canary import Canary
+from aristobot_operator.health import RESYNC_SECONDS, Signs, problems
 from aristobot_operator.kube import Kube
 from aristobot_operator.leader import Leadership
 from aristobot_operator.plans.concern import changes_directory, concerned
@@ -53,11 +55,6 @@ from aristobot_operator.watching import Watches
 from aristobot_operator.work_queue import Key, WorkQueue
 
 logger = logging.getLogger(__name__)
-
-#: Every resource is looked at again so often, whatever was or wasn't seen.
-RESYNC_SECONDS = 300.0
-#: Longer without a successful pass or a comparison of the watches, and it isn't well.
-_STALE_SECONDS = 3 * (LOOK_SECONDS + AGAIN_SECONDS)
 
 
 async def serve(
@@ -121,35 +118,35 @@ class Operator:
         self._holdings = Holdings(lambda: set(self._traded()), self._queue.add)
         self._wind_down = WindDown(self._cache, self._holdings)
         self._started: float | None = None
+        #: What the leader needs before it can begin.
+        self._waits: str | None = None
+        metrics.QUEUED.set_function(lambda: len(self._queue))
 
     def problems(self) -> list[str]:
         """What keeps it from doing its work; nothing when it does, or stands by."""
+        if self._waits is not None:
+            return [self._waits]
         if self._started is None:
             return []
-        found = []
-        if self._bus is None or not self._bus.is_connected:
-            found.append("NATS is not connected")
-        elif self._directory is None or not self._directory.is_written:
-            found.append("the directory of brokers and strategies is not written")
-        for what, gauge in (
-            ("pass over a resource succeeded", metrics.LAST_SUCCESS),
-            ("comparison found the watches true", metrics.WATCH_AGREED),
-        ):
-            last = max(_value(gauge), self._started)
-            limit = _STALE_SECONDS + (RESYNC_SECONDS if gauge is metrics.LAST_SUCCESS else 0.0)
-            has_work = gauge is metrics.WATCH_AGREED or bool(self._cache.resources())
-            if has_work and time.time() - last > limit:
-                found.append(f"no {what} for {time.time() - last:.0f} s")
-        return found
+        signs = Signs(
+            started=self._started,
+            last_success=_value(metrics.LAST_SUCCESS),
+            watch_agreed=_value(metrics.WATCH_AGREED),
+            has_work=any(self._is_ours(key) for key in self._cache.resources()),
+            is_connected=self._bus is not None and self._bus.is_connected,
+            is_directory_written=self._directory is not None and self._directory.is_written,
+        )
+        return list(problems(signs, time.time()))
 
     async def run(self) -> None:
         """Work until cancelled."""
         settings, kube, cache = self._settings, self._kube, self._cache
+        self._waits = "what is there has not been listed yet"
         trust = await ensure_trust(settings, kube)
         credentials = Credentials(settings, kube, cache, trust)
         await patiently("the resources", self._list_all)
         await ensure_platform_secrets(settings, kube, cache, trust, credentials)
-        self._started = time.time()
+        self._started, self._waits = time.time(), None
         status = StatusWriter(kube, cache, self._events)
         pods = Pods(self._events, Children(kube, cache), credentials)
         accounts = SimulatedAccounts(settings, kube, cache)
@@ -184,10 +181,14 @@ class Operator:
             await accounts.close()
 
     async def _list_all(self) -> None:
-        for kind in WATCHED:
-            for namespace in self._settings.namespaces:
-                for found in await self._kube.list(kind, namespace):
-                    self._cache.put(kind, {"kind": kind, **found})
+        try:
+            for kind in WATCHED:
+                for namespace in self._settings.namespaces:
+                    for found in await self._kube.list(kind, namespace):
+                        self._cache.put(kind, {"kind": kind, **found})
+        except Retryable as error:
+            self._waits = f"what is there can't be listed: {error}"
+            raise
 
     async def _speak(self, credentials: Credentials) -> None:
         """Everything that needs NATS."""
@@ -231,9 +232,12 @@ class Operator:
                 await asyncio.sleep(RESYNC_SECONDS)
 
     def _look_at(self, key: Key) -> None:
-        if key.namespace in self._settings.owners:
+        if self._is_ours(key):
             self._queue.add(key)
-        metrics.QUEUED.set(len(self._queue))
+
+    def _is_ours(self, key: Key) -> bool:
+        """Whether it is an owner's; the release's own namespace is watched in any case."""
+        return key.namespace in self._settings.owners
 
     def _noticed(self, change: Change) -> None:
         for key in sorted(concerned(self._cache, change)):

@@ -2,7 +2,7 @@
 
 Most of what watches show is our own doing come back, or a status that nobody decides by. Looking at
 everything each time would be right too, and with hundreds of resources too slow. What is missed
-here by a mistake is found when everything is looked at again (`server.RESYNC_SECONDS`).
+here by a mistake is found when everything is looked at again (`health.RESYNC_SECONDS`).
 """
 
 from __future__ import annotations
