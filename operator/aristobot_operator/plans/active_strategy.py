@@ -170,9 +170,7 @@ def _broker(cache: Cache, namespace: str, active: ActiveStrategy) -> State:
 
 def _said_of(record: ActiveStrategyRecord, status: StrategyStatus | None) -> StrategyStatus | None:
     """The runner's word, if it is about this resource as it is now."""
-    if status is None or (status.uid, status.generation) != (record.uid, record.generation):
-        return None
-    return status
+    return status if status is not None and record.is_meant_by(status) else None
 
 
 def _market_data(

@@ -6,11 +6,12 @@ engine watch them. No secret stands in them: a token appears as its hash.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from decimal import Decimal
 
 from aristobot.contracts.markets import market_id
-from aristobot.contracts.messages import Amount, Message
+from aristobot.contracts.messages import Amount, Message, StrategyPhase, StrategyStatus
 from aristobot.contracts.resources import Broker, TradingMode
 from aristobot.contracts.streams import BrokerKey
 from aristobot.core.candles import Timeframe
@@ -85,6 +86,29 @@ class ActiveStrategyRecord(Message):
     @property
     def key(self) -> BrokerKey:
         return BrokerKey(self.owner, self.broker)
+
+    @property
+    def strategy_digest(self) -> str:
+        """Of what its Strategy says, of which a change is none of the resource's `generation`."""
+        return hashlib.sha256(f"{self.timeframe}\n{self.code}".encode()).hexdigest()[:16]
+
+    def say(self, phase: StrategyPhase, reason: str, message: str) -> StrategyStatus:
+        """A word on it."""
+        return StrategyStatus(
+            owner=self.owner,
+            active_strategy=self.name,
+            uid=self.uid,
+            generation=self.generation,
+            strategy_digest=self.strategy_digest,
+            phase=phase,
+            reason=reason,
+            message=message,
+        )
+
+    def is_meant_by(self, status: StrategyStatus) -> bool:
+        """Whether that was said of it as it is now, with the code that it has now."""
+        said = (status.uid, status.generation, status.strategy_digest)
+        return said == (self.uid, self.generation, self.strategy_digest)
 
     def is_in_window(self, moment: datetime) -> bool:
         """Whether a candle that closed at `moment` may be acted on."""

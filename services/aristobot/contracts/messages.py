@@ -358,12 +358,16 @@ class StrategyPhase(StrEnum):
 
 
 class StrategyStatus(Message):
-    """How an active strategy fares, for its resource's status. `reason` is one CamelCase word."""
+    """How an active strategy fares, for its resource's status. `reason` is one CamelCase word.
+
+    Of which record it is said: `ActiveStrategyRecord.is_meant_by`.
+    """
 
     owner: str
     active_strategy: str
     uid: str
     generation: int
+    strategy_digest: str | None = None
     phase: StrategyPhase
     reason: str
     message: str

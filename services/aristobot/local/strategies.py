@@ -103,7 +103,7 @@ class ActiveStrategies:
         status: StrategyStatus | None,
         broker: Broker | None,
     ) -> None:
-        if status is None or (status.uid, status.generation) != (record.uid, record.generation):
+        if status is None or not record.is_meant_by(status):
             await report_ready(
                 self._store,
                 resource,

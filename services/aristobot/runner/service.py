@@ -133,14 +133,10 @@ class Runner:
                 # One strategy's trouble must not end the others'; it is begun anew.
                 logger.exception("strategy's task failed", extra={"strategy": key})
                 report(
-                    StrategyStatus(
-                        owner=record.owner,
-                        active_strategy=record.name,
-                        uid=record.uid,
-                        generation=record.generation,
-                        phase=StrategyPhase.FAILED,
-                        reason="InternalError",
-                        message="the runner failed; its log says why. It is tried again",
+                    record.say(
+                        StrategyPhase.FAILED,
+                        "InternalError",
+                        "the runner failed; its log says why. It is tried again",
                     )
                 )
             await asyncio.sleep(_AFTER_FAILURE_SECONDS)

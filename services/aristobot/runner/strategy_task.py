@@ -61,15 +61,7 @@ class StrategyTask:
         self._report = report
         self._window = Window(record.timeframe, record.history_candles)
         self._session = SealedSession(sandbox, record)
-        self._status = StrategyStatus(
-            owner=record.owner,
-            active_strategy=record.name,
-            uid=record.uid,
-            generation=record.generation,
-            phase=StrategyPhase.STARTING,
-            reason="Starting",
-            message="its process is being made",
-        )
+        self._status = record.say(StrategyPhase.STARTING, "Starting", "its process is being made")
         self._failures = 0
         self._skip = 0
 

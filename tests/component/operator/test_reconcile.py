@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
-from aristobot.contracts.streams import BROKERS_BUCKET, STRATEGIES_BUCKET, TOKENS_BUCKET
+from aristobot.contracts.messages import StrategyPhase
+from aristobot.contracts.streams import (
+    BROKERS_BUCKET,
+    STRATEGIES_BUCKET,
+    STRATEGY_STATUS_BUCKET,
+    TOKENS_BUCKET,
+)
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
 from tests.component.operator.conftest import NAMESPACE, World, active, broker, keys, strategy
@@ -80,3 +86,35 @@ async def test_an_active_strategy_gets_its_pod_and_is_told(world: World, bus: Bu
             return (record.uid, record.symbol, record.active) == (uid, "BTCUSDT", True)
 
         await world.eventually(is_told)
+
+
+async def test_ready_is_about_the_code_that_stands_there_now(world: World, bus: Bus) -> None:
+    """New code changes neither the resource's uid nor its generation."""
+    for document in (keys(), broker(), strategy(), active()):
+        world.api.put(document)
+
+    async def record() -> ActiveStrategyRecord:
+        entries = await Bucket(bus, STRATEGIES_BUCKET).read()
+        return ActiveStrategyRecord.model_validate_json(entries[f"{NAMESPACE}.at-work"])
+
+    async def runs(told: ActiveStrategyRecord) -> None:
+        """What its runner says then."""
+        said = told.say(StrategyPhase.RUNNING, "Running", "it decides on each closed candle")
+        await Bucket(bus, STRATEGY_STATUS_BUCKET).put(f"{NAMESPACE}.at-work", said.encode())
+
+    async with world.operator():
+        await world.ready("ActiveStrategy", "at-work", "Starting", "False")
+        uid = world.api.get("ActiveStrategy", NAMESPACE, "at-work")["metadata"]["uid"]
+
+        async def is_told(text: str = "") -> bool:
+            told = await record()
+            return told.uid == uid and text in told.code
+
+        await world.eventually(is_told)
+        await runs(await record())
+        await world.ready("ActiveStrategy", "at-work", "Running", "True")
+        world.api.put(strategy(code="new = 1"))
+        await world.ready("ActiveStrategy", "at-work", "Starting", "False")
+        await world.eventually(lambda: is_told("new = 1"))
+        await runs(await record())
+        await world.ready("ActiveStrategy", "at-work", "Running", "True")

@@ -199,3 +199,18 @@ async def test_a_removed_strategy_leaves_nothing_behind(
             if "aristobot.runner.zygote" in process.cmdline()
         ]
     assert len(children) <= 1  # the zygote itself, no strategy
+
+
+async def test_it_says_of_which_code_it_speaks(nats_url: str, around: Surroundings) -> None:
+    """New code is the same resource of the same generation."""
+    async with running_runner(nats_url):
+        for code in (ALWAYS_LONG, ALWAYS_LONG + "\n# another\n"):
+            record = around.record("ema", code=code)
+            await around.want(record)
+            said = await eventually(
+                around.statuses,
+                lambda found, record=record: next(
+                    (each for each in found.values() if record.is_meant_by(each)), None
+                ),
+            )
+            assert not around.record("ema", code="another = 1").is_meant_by(said)
