@@ -41,6 +41,7 @@ async def serve(settings: ServiceSettings, stop: asyncio.Event) -> None:
                 tasks.create_task(bus.lost(), name="bus"),
             ]
             await stop.wait()
+            await bus.drain()
             for task in working:
                 task.cancel()
     finally:

@@ -67,6 +67,7 @@ async def serve(settings: ServiceSettings, broker: str, stop: asyncio.Event) -> 
                 tasks.create_task(bus.lost(), name="bus"),
             ]
             await stop.wait()
+            await bus.drain()
             for task in working:
                 task.cancel()
     finally:

@@ -40,6 +40,8 @@ _FETCH_SECONDS = 2.0
 #: A crashed replica's message comes back after this long; a slow handler is kept alive below.
 _ACK_WAIT_SECONDS = 3.0
 _KEEP_ALIVE_SECONDS = 1.0
+#: Longer than an order takes, and short of what a process is given to stop (`platform.lifecycle`).
+_DRAIN_SECONDS = 1.5
 _UNEXPECTED_DELAY_SECONDS = 2.0
 #: How often the credentials file is looked at; kubelet itself takes about a minute to change it.
 _CREDENTIALS_SECONDS = 2.0
@@ -97,6 +99,8 @@ class Bus:
         self._js: JetStreamContext = client.jetstream(timeout=REQUEST_TIMEOUT_SECONDS)
         self._publisher = AcknowledgedPublisher(client)
         self._is_closing = False
+        self._is_draining = False
+        self._at_work: set[asyncio.Future[None]] = set()
         self._ended = asyncio.Event()
 
     @classmethod
@@ -210,6 +214,15 @@ class Bus:
     def jetstream(self) -> JetStreamContext:
         """For `platform` modules alone (buckets, administration)."""
         return self._js
+
+    async def drain(self) -> None:
+        """Take no more messages, and give those that are being handled a moment to end.
+
+        For an orderly end, before the consumers are cancelled: whoever comes next has them at once.
+        """
+        self._is_draining = True
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=_DRAIN_SECONDS)
 
     async def close(self) -> None:
         """Flush what was published and disconnect; never longer than three seconds."""
@@ -384,9 +397,10 @@ class Bus:
 
         A handler that raises `Retryable` gets the message again after its delay; any other
         exception is logged with its traceback and the message comes again too: what can't be
-        handled must be decided by the handler, which knows `Delivery.attempt`. `Fenced` ends it.
+        handled must be decided by the handler, which knows `Delivery.attempt`. `Fenced` ends it. A
+        message whose handler is cut off is given back, so that whoever comes next has it at once.
         """
-        while True:
+        while not self._is_draining:
             try:
                 await self._ensure_consumer(stream, subject, durable, only_new=only_new)
                 pull = await self._js.pull_subscribe_bind(durable, stream.name)
@@ -409,6 +423,7 @@ class Bus:
                 with contextlib.suppress(*_AWAY):  # a dead connection has no subscription to end
                     async with asyncio.timeout(1.0):
                         await pull.unsubscribe()
+        await asyncio.Event().wait()
 
     async def _ensure_consumer(
         self, stream: Stream, subject: str, durable: str, *, only_new: bool
@@ -430,7 +445,7 @@ class Bus:
         )
 
     async def _pull(self, pull: JetStreamContext.PullSubscription, handle: Handler) -> None:
-        while True:
+        while not self._is_draining:
             try:
                 messages = await pull.fetch(1, timeout=_FETCH_SECONDS)
             except (TimeoutError, nats.errors.TimeoutError):
@@ -440,7 +455,10 @@ class Bus:
                 continue
             end_if_cancelled()
             for message in messages:
-                await self._handle(message, handle)
+                if self._is_draining:
+                    await message.nak()
+                else:
+                    await self._handle(message, handle)
 
     async def _handle(self, message: Msg, handle: Handler) -> None:
         meta = message.metadata
@@ -454,6 +472,8 @@ class Bus:
             stored_at=meta.timestamp,
         )
         keep_alive = asyncio.create_task(_keep_alive(message), name="keep-alive")
+        at_work = asyncio.get_running_loop().create_future()
+        self._at_work.add(at_work)
         try:
             await handle(delivery)
         except Retryable as error:
@@ -462,7 +482,9 @@ class Bus:
                 extra={"subject": message.subject, "attempt": delivery.attempt, "why": str(error)},
             )
             await message.nak(delay=error.after_seconds)
-        except Fenced:
+        except (Fenced, asyncio.CancelledError):
+            with contextlib.suppress(*_AWAY):  # without it the message comes a little later
+                await message.nak()
             raise  # this process must stop; its successor gets the message
         except Exception:
             # The boundary of a message: nothing may end the consumer, and nothing is lost,
@@ -475,6 +497,8 @@ class Bus:
             await message.ack()
         finally:
             keep_alive.cancel()
+            self._at_work.discard(at_work)
+            at_work.set_result(None)
 
     async def consumer_pending(self, stream: Stream, durable: str) -> int | None:
         """How many messages wait for a consumer; None when the consumer doesn't exist."""

@@ -6,7 +6,11 @@ import asyncio
 
 import pytest
 
+from aristobot.contracts.streams import ORDERS, gateway_consumer
+from aristobot.contracts.workload import API_KEY_VARIABLE, API_SECRET_VARIABLE
 from aristobot.core.orders import Side
+from aristobot.gateway.server import serve
+from aristobot.platform.settings import ServiceSettings
 from tests.component.gateway.conftest import Desk, eventually
 
 
@@ -37,3 +41,33 @@ async def test_an_order_that_is_under_way_when_it_is_stopped_is_found_again(
     assert row["status"] == "filled"
     await desk.assert_books_agree()
     assert len(await desk.at_exchange()) == 1
+
+
+async def test_an_order_that_is_under_way_when_it_is_told_to_stop_is_ended_first(
+    desk: Desk, nats_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.stop()
+    for name, value in {
+        "ARISTOBOT_NATS_URL": nats_url,
+        "ARISTOBOT_DATABASE_URL": postgres_url,
+        "ARISTOBOT_EXCHANGE": "binance",
+        "ARISTOBOT_EXCHANGE_ENVIRONMENT": "simulator",
+        "ARISTOBOT_EXCHANGE_URL": desk.exchange.origin,
+        API_KEY_VARIABLE: desk.api_key,
+        API_SECRET_VARIABLE: desk.api_secret,
+    }.items():
+        monkeypatch.setenv(name, value)
+    stop = asyncio.Event()
+    gateway = asyncio.create_task(serve(ServiceSettings.read(), str(desk.key), stop))
+    await desk.exchange.fault("delay", seconds=0.8, path="POST /api/v3/order")
+    command = await desk.send(desk.command(Side.BUY, quantity="0.01"))
+    await eventually(desk.rows, what="the intent")
+    await desk.send(desk.command(Side.BUY, quantity="0.01"))
+    stop.set()
+    async with asyncio.timeout(5):
+        await gateway
+    # The first is acknowledged, and the second hasn't been begun.
+    assert [row["status"] for row in await desk.rows()] == ["filled"]
+    assert await desk.bus.consumer_pending(ORDERS, gateway_consumer(desk.key)) == 1
+    assert (await desk.ended(command))["attempt"] == 1
+    await desk.start()

@@ -181,6 +181,68 @@ async def test_a_fenced_handler_ends_the_consumer_and_leaves_the_message(
         await _until(lambda: seen == ["1"])
 
 
+@asynccontextmanager
+async def _ending(nats_url: str, key: BrokerKey, handle: Handler) -> AsyncIterator[Bus]:
+    """A consumer on a connection of its own, which is drained within."""
+    bus = await Bus.connect(nats_url, name="ending", timeout_seconds=20)
+    try:
+        async with _consuming(bus, key, handle):
+            yield bus
+    finally:
+        await bus.close()
+
+
+async def test_a_consumer_that_is_drained_ends_what_it_is_at_and_begins_nothing(
+    nats_url: str, bus: Bus, key: BrokerKey
+) -> None:
+    begun, ended, rest = [], [], []
+
+    async def handle(delivery: Delivery) -> None:
+        begun.append(delivery.data.decode())
+        await asyncio.sleep(0.5)
+        ended.append(delivery.data.decode())
+
+    async def successor(delivery: Delivery) -> None:
+        rest.append((delivery.data.decode(), delivery.attempt))
+
+    await _publish(bus, key, "1", "2")
+    async with _ending(nats_url, key, handle) as ending:
+        await _until(lambda: begun == ["1"])
+        await ending.drain()
+        assert ended == ["1"]
+    async with _consuming(bus, key, successor):
+        await _until(lambda: len(rest) == 1)
+    assert rest == [("2", 1)]
+    assert begun == ["1"]
+
+
+async def test_a_handler_that_is_cut_off_gives_its_message_back_at_once(
+    nats_url: str, bus: Bus, key: BrokerKey
+) -> None:
+    begun = asyncio.Event()
+    seen: list[int] = []
+
+    async def hangs(_: Delivery) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def successor(delivery: Delivery) -> None:
+        seen.append(delivery.attempt)
+
+    await _publish(bus, key, "1")
+    async with _ending(nats_url, key, hangs) as ending:
+        await begun.wait()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await ending.drain()
+        assert 1 < loop.time() - started < 2  # it was given its time
+    async with _consuming(bus, key, successor):
+        async with asyncio.timeout(1.5):  # well before the stream would give it again by itself
+            while not seen:
+                await asyncio.sleep(0.01)
+    assert seen == [2]
+
+
 async def test_a_question_that_nobody_answers_is_retryable(bus: Bus, key: BrokerKey) -> None:
     with pytest.raises(Retryable, match="nobody serves"):
         await bus.request(f"gateway.query.{key}", b"")
