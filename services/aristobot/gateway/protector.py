@@ -146,7 +146,9 @@ class Protector:
         """Cancel every open order of a position and let none follow; what is held stays.
 
         Raises `Retryable` until the exchange has said of each that it is over: the command comes
-        again, and nothing overtakes it. Carried out twice, it finds nothing to do.
+        again, and nothing overtakes it. Carried out twice, it finds nothing to do, as long as no
+        position was opened in between: the stream knows copies apart, and if it should have
+        forgotten, an engine publishes what a crash left over before it decides anything new.
         """
         if is_too_old(command):
             logger.warning(
