@@ -111,11 +111,16 @@ class World:
                 pytest.fail("the operator does not end: what it waits for stands in the output")
             await running
 
-    async def eventually(self, check: Callable[[], Any] | Callable[[], Awaitable[Any]]) -> Any:
+    async def eventually(
+        self,
+        check: Callable[[], Any] | Callable[[], Awaitable[Any]],
+        *,
+        seconds: float = _PATIENCE_SECONDS,
+    ) -> Any:
         """The first true answer of `check`; what it doesn't find yet is a `Failure` or a lookup."""
         last: object = None
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE_SECONDS
+        deadline = loop.time() + seconds
         while loop.time() < deadline:  # a check may swallow a cancellation (`platform.waiting`)
             try:
                 last = check()

@@ -217,9 +217,11 @@ class KubeApi:
         """Answer the next `n` requests of this method whose path contains `path` with `status`."""
         self._server.faults.append(Fault(n, status, method, path))
 
-    def hang_next(self, n: int, *, method: str | None = None, path: str = "") -> None:
-        """Take the next `n` such requests and never answer them."""
-        self._server.faults.append(Fault(n, None, method, path))
+    def hang_next(self, n: int, *, method: str | None = None, path: str = "") -> Fault:
+        """Take the next `n` such requests and never answer them; its `left` tells how many."""
+        fault = Fault(n, None, method, path)
+        self._server.faults.append(fault)
+        return fault
 
     # Looking
 
