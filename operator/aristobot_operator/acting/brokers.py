@@ -23,7 +23,7 @@ from aristobot_operator.acting.simulator import AGAIN_SECONDS, SimulatedAccounts
 from aristobot_operator.acting.status import StatusWriter
 from aristobot_operator.builders.deployments import gateway_deployment
 from aristobot_operator.builders.objects import digest_of
-from aristobot_operator.builders.secrets import secret
+from aristobot_operator.builders.secrets import only, secret
 from aristobot_operator.cache import (
     Cache,
     finalizers_of,
@@ -139,7 +139,8 @@ class Brokers:
         exchange = self.cache.get("Secret", namespace, credentials_secret(broker)) or {}
 
         def deployment(own: str) -> Object:
-            secrets = digest_of([own, exchange.get("digests", {})])
+            read = only(exchange.get("digests", {}), plans.CREDENTIALS)
+            secrets = digest_of([own, read])
             return gateway_deployment(self.settings, found, broker, secrets)
 
         await self.pods.ensure(

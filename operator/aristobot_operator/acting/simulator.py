@@ -17,13 +17,13 @@ from aristobot.contracts.workload import credentials_secret
 from aristobot_operator.builders.secrets import secret
 from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.kube import Conflict, Kube, Object
+from aristobot_operator.plans.broker import CREDENTIALS
 from aristobot_operator.plans.seen import Problem
 from aristobot_operator.reasons import Reason
 from aristobot_operator.settings import OperatorSettings
 
 AGAIN_SECONDS: Final = 60.0
 _TIMEOUT_SECONDS: Final = 5.0
-_ENTRIES = ("apiKey", "apiSecret")
 
 
 class SimulatedAccounts:
@@ -69,7 +69,7 @@ class SimulatedAccounts:
         return problem
 
     async def _make(self, found: Object, namespace: str, name: str) -> None:
-        values = {entry: random.token_hex(32) for entry in _ENTRIES}
+        values = {entry: random.token_hex(32) for entry in CREDENTIALS}
         document = secret(
             self._settings,
             namespace,
@@ -87,7 +87,7 @@ class SimulatedAccounts:
 
     async def _open(self, namespace: str, name: str, balances: dict[str, str]) -> Problem | None:
         data = (await self._kube.get("Secret", namespace, name))["data"]
-        key, password = (base64.b64decode(data[entry]).decode() for entry in _ENTRIES)
+        key, password = (base64.b64decode(data[entry]).decode() for entry in CREDENTIALS)
         try:
             answer = await self._http.put(
                 f"{self._settings.simulator_url}/control/accounts/{key}",
@@ -105,4 +105,4 @@ class SimulatedAccounts:
 
 
 def _is_whole(seen: Object | None) -> bool:
-    return seen is not None and all(entry in seen["digests"] for entry in _ENTRIES)
+    return seen is not None and all(entry in seen["digests"] for entry in CREDENTIALS)

@@ -16,7 +16,8 @@ from aristobot_operator.plans.deployment import deployed, terminating
 from aristobot_operator.plans.seen import Problem, parsed
 from aristobot_operator.reasons import Condition, Reason
 
-_CREDENTIALS = ("apiKey", "apiSecret")
+#: What a gateway reads of the Secret with its account's keys; whatever else stands there.
+CREDENTIALS = ("apiKey", "apiSecret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _credentials(cache: Cache, namespace: str, broker: Broker, simulator: Proble
     name = credentials_secret(broker)
     secret = cache.get("Secret", namespace, name)
     entries = (secret or {}).get("digests", {})
-    missing = [entry for entry in _CREDENTIALS if entry not in entries]
+    missing = [entry for entry in CREDENTIALS if entry not in entries]
     if not missing:
         return good(
             Condition.CREDENTIALS_RESOLVED, Reason.CREDENTIALS_FOUND, f"Secret {name} has them"

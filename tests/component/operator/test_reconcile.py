@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aristobot.contracts.directory import ActiveStrategyRecord, BrokerRecord
 from aristobot.contracts.messages import StrategyPhase
 from aristobot.contracts.streams import (
@@ -63,6 +65,9 @@ async def test_changed_credentials_roll_the_gateway(world: World) -> None:
             return str(annotations["trading.aristobot.io/secrets"])
 
         before = annotation()
+        world.api.put(keys(apiKey="key", apiSecret="secret", synchronized="12:00"))
+        await asyncio.sleep(0.5)
+        assert annotation() == before  # nothing that it reads
         world.api.put(keys(apiKey="another", apiSecret="secret"))
         await world.eventually(lambda: annotation() != before)
 
