@@ -76,13 +76,12 @@ class ActiveStrategies:
         await self._write(found, plan.states, plan, heard)
         wanted = wants_wind_down(found)
         await set_finalizer(self.kube, self.cache, found, WIND_DOWN_FINALIZER, wanted=wanted)
-        if plan.record is None or plan.replicas is None:
+        is_blocked = plan.obstacle is not None and plan.obstacle.reason != Reason.DENIED
+        if plan.record is None or plan.replicas is None or is_blocked:
             if plan.replicas == 0:
                 # What can't be run must not go on running as it was: its pod rests.
                 await self.pods.rest(found, runner_name(name_of(found)))
-            return None
-        if plan.obstacle is not None and plan.obstacle.reason != Reason.DENIED:
-            return _WAIT_SECONDS
+            return _WAIT_SECONDS if is_blocked else None
         try:
             await self._runner(found, plan.record, plan.replicas)
         except Denied:

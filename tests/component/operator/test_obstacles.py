@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.component.operator.conftest import NAMESPACE, World, broker, keys
+from tests.component.operator.conftest import NAMESPACE, World, active, broker, keys
 from tests.support.kube_api import KubeApi
 
 LABELS = {"app": "theirs"}
@@ -107,6 +107,37 @@ async def test_a_refusal_of_the_api_server_is_told_and_tried_again(world: World)
         await world.eventually(lambda: writes(world.api, "deployments") >= 3)
         assert writes(world.api, "brokers/main/status") == written  # the same is said once
         await world.ready("Broker", "main", "Ready")
+
+
+async def test_a_refusal_is_forgotten_when_nothing_is_asked_for_any_more(world: World) -> None:
+    for document in (keys(), broker()):
+        world.api.put(document)
+    async with world.operator():
+        await world.ready("Broker", "main", "Ready")
+        world.api.fail_next(1000, 422, method="PATCH", path="deployments")
+        world.api.put(keys(apiKey="another", apiSecret="secret"))
+        await world.ready("Broker", "main", "Denied", "False")
+        world.api.put(keys())  # as the gateway has them
+        await world.ready("Broker", "main", "Ready")
+
+
+async def test_what_is_to_rest_does_so_though_its_secret_is_somebody_else_s(
+    at_work: World,
+) -> None:
+    async with at_work.operator():
+        await at_work.ready("ActiveStrategy", "at-work", "Starting", "False")
+    at_work.api.delete("Secret", NAMESPACE, "runner-at-work")
+    at_work.api.put(named(SECRET, "runner-at-work"))
+    at_work.api.put(active(paused=True))
+    async with at_work.operator():
+        await at_work.eventually(
+            lambda: (
+                at_work.api.get("Deployment", NAMESPACE, "runner-at-work")["spec"]["replicas"] == 0
+            )
+        )
+        await at_work.ready("ActiveStrategy", "at-work", "Suspended", "False")
+        said = at_work.condition("ActiveStrategy", "at-work", "Deployed")
+        assert said["reason"] == "NameTaken"
 
 
 async def test_the_database_s_secret_is_waited_for_without_a_flap(world: World) -> None:
