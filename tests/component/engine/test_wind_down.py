@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,6 @@ from aristobot.contracts.messages import (
     RecordedDecision,
     strategy_holder,
 )
-from aristobot.contracts.resources import ActiveStrategy, parse_document
 from aristobot.contracts.streams import BrokerKey
 from aristobot.contracts.wind_down import ATTEMPT_SECONDS, Progress, Step, WindDown
 from aristobot.core.candles import Timeframe
@@ -293,7 +291,7 @@ async def test_the_operator_finds_what_its_namesake_left_elsewhere(stopped: Trad
 
         async def is_done() -> str | None:
             with contextlib.suppress(Retryable):  # not connected in its first moment
-                result = await winding.step(found, active_strategy(found))
+                result = await winding.step(found)
                 return result.text if result.is_done else None
             return None
 
@@ -304,10 +302,3 @@ async def test_the_operator_finds_what_its_namesake_left_elsewhere(stopped: Trad
     assert text == "it holds nothing in ETHUSDT"
     assert len(await sales(stopped)) == 1
     assert await stopped.desk.open_at_exchange() == []
-
-
-def active_strategy(found: dict[str, Any]) -> ActiveStrategy:
-    metadata = {name: found["metadata"][name] for name in ("name", "namespace")}
-    parsed = parse_document({**found, "metadata": metadata})
-    assert isinstance(parsed, ActiveStrategy)
-    return parsed
