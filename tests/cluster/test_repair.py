@@ -85,12 +85,11 @@ def test_an_operator_killed_while_credentials_are_rolled_out_loses_nothing(
     senders = Senders(release, {name: NAMESPACE}, seed)
 
     def roll_out() -> None:
-        for number in range(2):
+        for _ in range(2):
             killed = _leading(release)
             before = _secrets_of(release.kubectl, name)
-            # Any entry counts: the pod is to see its Secret as it is now.
-            patch = {"stringData": {"comment": f"change {number}"}}
-            release.kubectl.run("patch", "secret", f"{name}-simulator", "-p", json.dumps(patch))
+            # It makes others in their place, and a gateway with them.
+            release.kubectl.run("delete", "secret", f"gateway-{name}")
             time.sleep(dice.uniform(0.0, 0.6))
             # It has a second to end, or goes on for a while that nobody knows of.
             how = dice.choice((("--grace-period=1",), ("--grace-period=0", "--force")))
