@@ -95,8 +95,8 @@ class Database:
 
         `waits_for_disk` False: a crash of the server may take back the last half second of such
         transactions, each as a whole; only for what is harmless to lose. Raises `Retryable` when
-        the database is away. If the connection breaks in COMMIT, whether it happened is unknown:
-        callers make their work repeatable by deterministic keys.
+        the database is away or can't do it now. If the connection breaks in COMMIT, whether it
+        happened is unknown: callers make their work repeatable by deterministic keys.
         """
         try:
             async with self._engine.connect() as connection:
@@ -118,10 +118,11 @@ class Database:
             # All connections are busy with a server that hangs or is coming back.
             raise Retryable("the database is away: no connection became free in time") from error
         except (DBAPIError, OSError, *_DRIVER_ERRORS) as error:
-            if _is_away(error):
+            if _may_pass(error):
                 if isinstance(error, OSError):
                     self._doubted_at = time.monotonic()
-                raise Retryable(f"the database is away: {_first_line(error)}") from error
+                text = f"the database is away or can't do it now: {_first_line(error)}"
+                raise Retryable(text) from error
             raise
 
     async def _open_driver(self, connection: AsyncConnection) -> Any:
@@ -156,12 +157,23 @@ def _begin(owner: str, *, waits_for_disk: bool) -> str:
     return f"BEGIN; SELECT set_config('aristobot.owner', '{literal}', true){relaxed}"
 
 
-def _is_away(error: BaseException) -> bool:
-    """Whether the connection is at fault and not the statement.
+#: SQLSTATEs by their beginning (PostgreSQL manual, appendix A).
+_MAY_PASS = (
+    "08",  # a broken connection
+    "25006",  # a server that became a standby
+    "25P03",  # a session that was idle in its transaction for too long
+    "40",  # a deadlock, or another conflict for which it was rolled back
+    "53",  # a server without room
+    "57P",  # one that stops or starts
+    "58",  # one whose disk or system fails
+)
 
-    SQLSTATE class 08 is a broken connection, 53 a server without room, 57P a server that stops
-    or starts, 25P03 a session that was idle in its transaction for too long (PostgreSQL manual,
-    appendix A). OSError covers TimeoutError.
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the connection or the server is at fault, and not the statement.
+
+    The same may succeed later, and whoever gives up after some failures mustn't count this one.
+    OSError covers TimeoutError.
     """
     if isinstance(error, DBAPIError):
         if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
@@ -171,12 +183,9 @@ def _is_away(error: BaseException) -> bool:
     else:
         cause = error
     state = getattr(cause, "sqlstate", None) or ""
-    return (
-        isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError)
-        or state[:2] in {"08", "53"}
-        or state[:3] == "57P"
-        or state == "25P03"
-    )
+    return isinstance(
+        cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    ) or state.startswith(_MAY_PASS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -55,6 +55,28 @@ async def test_a_row_of_another_owner_cannot_be_written(database: Database, key:
             await connection.execute(insert(positions).values(_position("somebody-else")))
 
 
+@pytest.mark.parametrize(
+    ("state", "may_pass"),
+    [
+        ("40P01", True),  # a deadlock
+        ("40001", True),
+        ("53100", True),  # the disk is full
+        ("25006", True),  # a standby
+        ("58030", True),  # the disk fails
+        ("23505", False),
+        ("42P01", False),
+    ],
+)
+async def test_what_a_server_can_t_do_now_is_to_be_tried_again(
+    database: Database, state: str, may_pass: bool
+) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(Retryable if may_pass else DBAPIError, match="on purpose"):
+        async with database.transaction(EVERY_OWNER) as connection:
+            await connection.execute(text(raising))
+    await database.ping()
+
+
 async def test_every_table_with_an_owner_is_protected(database: Database) -> None:
     async with database.transaction(EVERY_OWNER) as connection:
         with_owner = set(
