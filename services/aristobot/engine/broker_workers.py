@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from aristobot.contracts.streams import BrokerKey, Stream
 from aristobot.core.errors import Misconfigured, Retryable
 from aristobot.platform.bus import Bus, Handler
+from aristobot.platform.waiting import end_if_cancelled, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -82,13 +83,12 @@ class BrokerWorkers:
                 await self._changed.wait()
 
     async def _left_behind(self) -> frozenset[BrokerKey]:
-        while True:
-            try:
-                found = await self._bus.consumer_names(self._queue.stream)
-                break
-            except Retryable as error:
-                logger.warning("consumers can't be listed", extra={"error": str(error)})
-                await asyncio.sleep(1.0)
+        found: list[str] = []
+
+        async def look() -> None:
+            found.extend(await self._bus.consumer_names(self._queue.stream))
+
+        await patiently("list of consumers", look)
         return frozenset(key for name in found if (key := self._queue.broker_of(name)) is not None)
 
     async def _work(self, key: BrokerKey) -> None:
@@ -101,6 +101,7 @@ class BrokerWorkers:
         )
         try:
             while True:
+                end_if_cancelled()
                 done, _ = await asyncio.wait([consuming], timeout=_DRAIN_CHECK_SECONDS)
                 if done:
                     await consuming  # it never returns, so this raises what ended it

@@ -20,6 +20,7 @@ from aristobot.contracts.streams import CANDLES, candle_subject
 from aristobot.core.errors import Retryable
 from aristobot.platform import metrics, telemetry
 from aristobot.platform.bus import Bus
+from aristobot.platform.waiting import pause
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class CandlePublisher:
                         logger.warning("candle waits for the bus", extra={"error": str(error)})
                     is_told = True
                     metrics.PUBLISH_FAILURES.labels(CANDLES.name).inc()
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    await pause(_RETRY_SECONDS)
         self.published += 1
         metrics.CANDLE_CLOSE_SECONDS.labels(self._market).observe(time.perf_counter() - since)
         metrics.CANDLES_PUBLISHED.labels(

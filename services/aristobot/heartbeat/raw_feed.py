@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aristobot.contracts.messages import RawTrade, RawTrades
 from aristobot.contracts.streams import raw_market_subject
 from aristobot.core.candle_builder import Trade, from_ms
 from aristobot.platform.bus import Bus
+from aristobot.platform.waiting import pause
 
 _EVERY_SECONDS = 0.1
 #: A moment's trades beyond this are not shown: nobody could read them.
@@ -29,7 +28,7 @@ class RawFeed:
     async def run(self) -> None:
         """Tell for ever; ends on cancellation."""
         while True:
-            await asyncio.sleep(_EVERY_SECONDS)
+            await pause(_EVERY_SECONDS)
             gathered, self._trades = self._trades, {}
             for symbol, trades in gathered.items():
                 message = RawTrades(

@@ -20,6 +20,7 @@ from aristobot.core.candles import Candle, Timeframe
 from aristobot.core.errors import Refused, Retryable
 from aristobot.heartbeat.history import MinuteHistory
 from aristobot.heartbeat.store import HeartbeatStore
+from aristobot.platform.waiting import pause
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Repair:
 
     async def _fetch(self, gap: Missed, cursor: datetime) -> None:
         """Fetch and hand on, from `cursor` to the gap's end."""
-        pause, attempt, told = _FIRST_PAUSE_SECONDS, 0, ""
+        delay, attempt, told = _FIRST_PAUSE_SECONDS, 0, ""
         while cursor < gap.to_time:
             try:
                 async with self._at_once:
@@ -113,7 +114,7 @@ class Repair:
                 minutes, reason = [], str(error)
             except Refused as error:
                 minutes, reason = [], str(error)
-                pause = _REFUSED_PAUSE_SECONDS
+                delay = _REFUSED_PAUSE_SECONDS
             for minute in minutes:
                 self._filled(minute, minute.open_time < gap.from_time)
                 cursor = minute.close_time
@@ -125,8 +126,8 @@ class Repair:
                 logger.warning(
                     "gap can't be filled yet", extra={"symbol": gap.symbol, "why": reason}
                 )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, max(pause, _LONGEST_PAUSE_SECONDS))
+            await pause(delay)
+            delay = min(delay * 1.5, max(delay, _LONGEST_PAUSE_SECONDS))
 
     async def _first_missing(self, gap: Missed) -> datetime:
         """Where the stored candles have their first hole; the gap's beginning if they have none."""
@@ -148,7 +149,7 @@ class Repair:
             try:
                 return await self._store.stored(symbol, since)
             except Retryable as error:
-                await asyncio.sleep(error.after_seconds)
+                await pause(error.after_seconds)
 
 
 def _whole_minute(moment: datetime) -> datetime:

@@ -508,6 +508,7 @@ class Bus:
             return None
         except _AWAY as error:
             raise Retryable(f"consumer {durable}: {_say(error)}") from error
+        end_if_cancelled()
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def consumer_names(self, stream: Stream) -> list[str]:
@@ -530,6 +531,7 @@ class Bus:
             return False
         except _AWAY as error:
             raise Retryable(f"stream {stream.name}: {_say(error)}") from error
+        end_if_cancelled()
         return set(info.config.subjects or ()) == set(stream.subjects)
 
     async def delete_consumer(self, stream: Stream, durable: str) -> None:
@@ -537,11 +539,12 @@ class Bus:
         try:
             await self._js.delete_consumer(stream.name, durable)
         except nats.js.errors.NotFoundError:
-            return
+            pass
         except _AWAY as error:
             logger.warning(
                 "consumer could not be removed", extra={"consumer": durable, "error": _say(error)}
             )
+        end_if_cancelled()
 
 
 def _require_file(credentials: str | None) -> None:
@@ -569,7 +572,7 @@ async def _keep(subscription: Subscription) -> None:
 async def _keep_alive(message: Msg) -> None:
     """Tell the stream, while a handler takes long, that it is still at work."""
     while True:
-        await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+        await pause(_KEEP_ALIVE_SECONDS)
         with contextlib.suppress(*_AWAY):  # without it the message merely comes again
             await message.in_progress()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from aristobot.core.errors import Retryable
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
-from aristobot.platform.waiting import end_if_cancelled, wait_set
+from aristobot.platform.waiting import pause, wait_set
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +69,10 @@ class KvMirror:
                 logger.warning(
                     "bucket can't be read", extra={"bucket": self._name, "error": str(error)}
                 )
-                await asyncio.sleep(_RETRY_SECONDS)
+                await pause(_RETRY_SECONDS)
                 continue
-            end_if_cancelled()
             if await wait_set(self._wake, _REREAD_SECONDS):
-                await asyncio.sleep(_SETTLE_SECONDS)
+                await pause(_SETTLE_SECONDS)
 
     def _accept(self, entries: dict[str, bytes]) -> None:
         changed = entries != self._entries or not self._loaded.is_set()

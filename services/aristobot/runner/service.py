@@ -27,7 +27,7 @@ from aristobot.core.errors import Retryable
 from aristobot.platform.buckets import Bucket
 from aristobot.platform.bus import Bus
 from aristobot.platform.kv_mirror import KvMirror
-from aristobot.platform.waiting import wait_set
+from aristobot.platform.waiting import pause, wait_set
 from aristobot.runner.sandbox import Sandbox
 from aristobot.runner.strategy_task import StrategyTask
 
@@ -139,7 +139,7 @@ class Runner:
                         "the runner failed; its log says why. It is tried again",
                     )
                 )
-            await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+            await pause(_AFTER_FAILURE_SECONDS)
 
     async def _write_statuses(self) -> None:
         await self._mirror.wait_loaded()
@@ -150,7 +150,7 @@ class Runner:
                 await bucket.make_equal(dict(self._statuses))
             except Retryable as error:
                 logger.warning("statuses wait", extra={"error": str(error)})
-            await asyncio.sleep(_STATUS_SECONDS)
+            await pause(_STATUS_SECONDS)
             await wait_set(self._reported, _REPEAT_SECONDS)
 
 
