@@ -29,8 +29,15 @@ SECRET = {
     "metadata": {"namespace": NAMESPACE},
     "data": {"theirs": "eA=="},
 }
-#: Several of the operator's looks at what waits for a person.
-_SEVERAL_LOOKS = 5.0
+#: How often the operator looks at what waits for a person, instead of every two seconds.
+_LOOK_SECONDS = 0.1
+_SEVERAL_LOOKS = 10 * _LOOK_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("brokers", "active_strategies"):
+        monkeypatch.setattr(f"aristobot_operator.acting.{kind}._WAIT_SECONDS", _LOOK_SECONDS)
 
 
 def named(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -57,7 +64,7 @@ async def test_what_has_the_name_is_left_alone_and_the_status_says_so_once(
             assert (said["reason"], child in said["message"]) == ("NameTaken", True)
         if kind == "ActiveStrategy":
             await at_work.ready("Broker", "main", "Ready")
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         before = writes(at_work.api, "/status")
         await asyncio.sleep(_SEVERAL_LOOKS)
         assert writes(at_work.api, "/status") == before
