@@ -149,7 +149,7 @@ class Operator:
         self._started, self._waits = time.time(), None
         status = StatusWriter(kube, cache, self._events)
         pods = Pods(self._events, Children(kube, cache), credentials)
-        accounts = SimulatedAccounts(settings, kube, cache)
+        accounts = SimulatedAccounts(settings, kube, cache, trust)
         reconciler = Reconciler(
             self._queue,
             cache,

@@ -128,4 +128,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and found is not None and refusal(found) is None:
         kubectl = Kubectl(found["current-context"], NAMESPACE)
         for namespace in (NAMESPACE, OTHER_OWNER):
-            report.sections.append((namespace, describe(kubectl.within(namespace), item.name)))
+            report.sections.append(
+                (namespace, describe(kubectl.within(namespace), f"{item.name} {report.when}"))
+            )

@@ -14,9 +14,17 @@ from tests.e2e.independent import ccxt_at
 _DUST = 0.00001
 
 
-@pytest.mark.parametrize("on_delete", ["closePositions", "cancelOrders"])
-def test_what_it_holds_is_dealt_with_once(release: Release, on_delete: str) -> None:
-    broker = f"end-{on_delete.lower()}"
+@pytest.mark.parametrize(
+    ("on_delete", "cascade"),
+    [
+        ("closePositions", "background"),
+        ("cancelOrders", "background"),
+        # As Argo CD does it: what belongs to a resource is deleted before the resource is gone.
+        ("closePositions", "foreground"),
+    ],
+)
+def test_what_it_holds_is_dealt_with_once(release: Release, on_delete: str, cascade: str) -> None:
+    broker = f"end-{on_delete.lower()}-{cascade}"
     name = f"{broker}-btc"
     release.kubectl.apply(
         documents.broker(broker, "strategy")
@@ -34,9 +42,10 @@ def test_what_it_holds_is_dealt_with_once(release: Release, on_delete: str) -> N
     bought = eventually(protected, seconds=60, what="a position with stop and target")
     watch = timed()
     # Both at once: the broker has to wait for what its strategy still needs it for.
-    release.kubectl.run("delete", "broker", broker, "--wait=false")
-    release.kubectl.run("delete", "activestrategy", name, "--timeout=100s", seconds=110)
-    print(f"\n{on_delete}: wound down after {watch.seconds:.1f} s")
+    how = f"--cascade={cascade}"
+    release.kubectl.run("delete", "broker", broker, how, "--wait=false")
+    release.kubectl.run("delete", "activestrategy", name, how, "--timeout=100s", seconds=110)
+    print(f"\n{on_delete}, {cascade}: wound down after {watch.seconds:.1f} s")
 
     sold, resting, held = _account(release, keys)
     assert resting == []

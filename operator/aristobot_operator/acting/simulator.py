@@ -1,19 +1,22 @@
 """Opens the simulated accounts of brokers, and again now and then: the simulator may be a new one.
 
-Opening is idempotent: an account that is there keeps its balances and orders.
+Opening is idempotent: an account that is there keeps its balances and orders. The keys of one are
+a function of its broker, so a Secret that somebody deleted, or whoever deletes in the foreground
+while its strategies still sell, comes back with the same account.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import secrets as random
+import hashlib
 from typing import Final
 
 import httpx
 
 from aristobot.contracts.resources import Broker, Environment, SimulatedAccount
 from aristobot.contracts.workload import credentials_secret
+from aristobot.platform.nats_auth import Trust
 from aristobot_operator.builders.secrets import secret
 from aristobot_operator.cache import Cache, name_of, namespace_of
 from aristobot_operator.kube import Conflict, Kube, Object
@@ -27,8 +30,9 @@ _TIMEOUT_SECONDS: Final = 5.0
 
 
 class SimulatedAccounts:
-    def __init__(self, settings: OperatorSettings, kube: Kube, cache: Cache) -> None:
+    def __init__(self, settings: OperatorSettings, kube: Kube, cache: Cache, trust: Trust) -> None:
         self._settings = settings
+        self._trust = trust
         self._kube = kube
         self._cache = cache
         self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False)
@@ -69,7 +73,8 @@ class SimulatedAccounts:
         return problem
 
     async def _make(self, found: Object, namespace: str, name: str) -> None:
-        values = {entry: random.token_hex(32) for entry in CREDENTIALS}
+        uid = found["metadata"]["uid"]
+        values = {entry: self._key(f"simulated account {uid} {entry}") for entry in CREDENTIALS}
         document = secret(
             self._settings,
             namespace,
@@ -84,6 +89,10 @@ class SimulatedAccounts:
         except Conflict:  # the cache was behind
             made = await self._kube.get("Secret", namespace, name)
         self._cache.put("Secret", made)
+
+    def _key(self, what: str) -> str:
+        # Ed25519 signs without chance, and nobody else can: a keyed digest of `what`.
+        return hashlib.sha256(self._trust.account.sign(what.encode())).hexdigest()
 
     async def _open(self, namespace: str, name: str, balances: dict[str, str]) -> Problem | None:
         data = (await self._kube.get("Secret", namespace, name))["data"]

@@ -31,13 +31,22 @@ def simulated(world: World, free_tcp_port: int) -> World:
     return world
 
 
-async def test_one_that_came_up_late_is_found_soon(simulated: World, free_tcp_port: int) -> None:
+async def test_one_that_came_up_late_is_found_soon_and_keeps_its_keys(
+    simulated: World, free_tcp_port: int
+) -> None:
     async with simulated.operator():
         await simulated.ready("Broker", "main", "SimulatorAway", "False")
         stop = asyncio.Event()
         running = asyncio.create_task(serve(SimulatorSettings(port=free_tcp_port), stop))
         # An account that is open is looked at once a minute.
         await simulated.ready("Broker", "main", "Ready")
+        keys = simulated.api.secret(NAMESPACE, "main-simulator")
+        assert keys["apiKey"] != keys["apiSecret"]
+        # It comes back as it was: with other keys its orders and positions would be nobody's.
+        simulated.api.delete("Secret", NAMESPACE, "main-simulator")
+        await simulated.eventually(
+            lambda: simulated.api.secret(NAMESPACE, "main-simulator") == keys, seconds=5
+        )
         stop.set()
         await asyncio.wait_for(running, 5)
 
