@@ -24,7 +24,12 @@ def _finalizers(world: World, kind: str, name: str) -> list[str]:
     return found["metadata"].get("finalizers") or []
 
 
-async def test_what_the_operator_holds_is_let_go_and_stays_so(world: World) -> None:
+async def test_what_the_operator_holds_is_let_go_and_stays_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The operator finds out that its lease was seized at the next renewal.
+    monkeypatch.setattr("aristobot_operator.leader._RENEW_SECONDS", 0.3)
+    monkeypatch.setattr("aristobot_operator.release.NOTICED_SECONDS", 1.0)
     for document in (keys(), broker(), strategy(), active(onDelete="cancelOrders")):
         world.api.put(document)
     other = active("other", onDelete="cancelOrders", symbol="ETHUSDT")
