@@ -29,7 +29,7 @@ def broker_document(name: str, *, age: int = 0, usdt: int = 100_000) -> str:
     return _BROKER.format(name=name, age=age, usdt=usdt)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that runs its services through `crashing_part.py`."""
     folder = tmp_path_factory.mktemp("fault")
@@ -51,7 +51,7 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(breakable: Platform) -> Scene:
     return Scene(breakable, Path(breakable.environment["CRASH_POINTS"]), "demo")
 

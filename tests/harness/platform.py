@@ -65,7 +65,7 @@ def eventually(
     *,
     seconds: float = 15.0,
     what: str = "it",
-    pause_seconds: float = 0.05,
+    pause_seconds: float = 0.15,
 ) -> _Found:
     """Look until there is something true; fail after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -63,7 +63,7 @@ async def test_a_consumer_that_could_not_be_removed_at_the_time_is_found_later(
 
     async with writer(bus) as second:  # as one that begins anew
         await world.eventually(is_tidy)
-        assert second.is_written
+        await world.eventually(lambda: second.is_written)
     for name in kept:
         await bus.delete_consumer(CANDLES, name)
 
