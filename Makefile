@@ -38,9 +38,8 @@ help:  ## Show this list.
 up: $(VENV)/.runs compile  ## Install, then start the platform here; ARGS="--detach" and the like.
 	@exec $(BIN)/aristobot up $(ARGS)
 
-# Three at a time, also on two cores: for a third of their time tests wait for something.
 test: $(VENV)/.develops compile  ## Install, then run all tests that need no cluster and no browser.
-	@$(BIN)/pytest -m "not chaos and not cluster" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -m "not chaos and not cluster" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-cluster: $(VENV)/.develops  ## Bring up a Kubernetes for tests and run those that need one.
 	@tests/cluster/run $(ARGS)
