@@ -115,7 +115,7 @@ class ActiveStrategies:
                     return None
                 summary, phase = _winding_down(result.text)
         except Retryable as error:
-            summary, phase = _winding_down(f"it can't go on for now: {error}")
+            summary, phase = _winding_down(f"it waits: {error}")
             await self._write(found, _with(plan.states, summary), plan, heard, phase=phase)
             raise
         await self._write(found, _with(plan.states, summary), plan, heard, phase=phase)

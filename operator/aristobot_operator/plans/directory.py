@@ -1,7 +1,7 @@
 """What services are told by the NATS buckets: tokens, brokers and active strategies.
 
 One pure function from all that was seen to all that should stand there; `acting.directory` writes
-the differences. A broker that can't be run for now (no credentials) is told all the same: its
+the differences. A broker that can't be run (no credentials yet) is told all the same: its
 webhooks must be recorded. What can't be read (this code is older than the CRD, or stricter) is no
 reason to take anything away: what was told of it stays.
 """

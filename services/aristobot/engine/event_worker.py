@@ -8,30 +8,22 @@ order's next event makes up for it. Not here: profit and loss, and missing stops
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-
 from aristobot.contracts import trace_names as names
 from aristobot.contracts.messages import OrderEvent
 from aristobot.contracts.streams import event_subject
-from aristobot.core.errors import Retryable
 from aristobot.core.positions import Executed, apply_execution
 from aristobot.engine import repository
+from aristobot.engine.attempts import Attempts
 from aristobot.platform import telemetry
 from aristobot.platform.bus import Delivery
 from aristobot.platform.db import Database
 from aristobot.platform.own_messages import drop, read_own
 
-logger = logging.getLogger(__name__)
-
-#: As for webhooks: after this many unexpected errors, about 20 s, an event is given up.
-_MAX_FAILURES = 10
-
 
 class EventWorker:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._failures: Counter[int] = Counter()
+        self._attempts = Attempts()
 
     async def handle(self, delivery: Delivery) -> None:
         """Apply one event. Raises `Retryable` when the database is away."""
@@ -40,18 +32,11 @@ class EventWorker:
         )
         if event is None:
             return
-        try:
-            await self._apply(event, delivery)
-        except Retryable:
-            raise
-        except Exception as error:
-            # A fault of ours, as in `webhook_worker`.
-            self._failures[delivery.sequence] += 1
-            if self._failures[delivery.sequence] < _MAX_FAILURES:
-                raise
-            logger.exception("event failed", extra={"event_id": event.event_id})
-            drop(delivery, f"an internal error: {type(error).__name__}")
-        del self._failures[delivery.sequence]
+
+        async def give_up(why: str) -> None:
+            drop(delivery, why)
+
+        await self._attempts.act(delivery, lambda: self._apply(event, delivery), give_up)
 
     async def _apply(self, event: OrderEvent, delivery: Delivery) -> None:
         with telemetry.consumer_span(

@@ -11,7 +11,6 @@ says so, and nothing is done.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +25,7 @@ from aristobot.contracts.streams import BrokerKey, decision_subject
 from aristobot.core.errors import Refused, Retryable
 from aristobot.core.positions import Position
 from aristobot.engine import holdings, repository
+from aristobot.engine.attempts import Attempts
 from aristobot.engine.decision import Outcome
 from aristobot.engine.gateway_client import GatewayClient
 from aristobot.engine.handover import hand_over, holding_of, producer_of
@@ -48,9 +48,6 @@ from aristobot.platform.outbox import OutboxPublisher
 from aristobot.platform.own_messages import read_own
 
 logger = logging.getLogger(__name__)
-
-#: As for webhooks: after this many unexpected errors a decision is recorded as failed.
-_MAX_FAILURES = 10
 #: How far our mirror of the strategies may be behind the runner's.
 _MIRROR_LAG = timedelta(seconds=2)
 _AGAIN_SECONDS = 0.2
@@ -77,7 +74,7 @@ class StrategyWorker:
         self._gateway = gateway
         self._broker = broker
         self._strategy = strategy
-        self._failures: Counter[int] = Counter()
+        self._attempts = Attempts()
 
     async def handle(self, delivery: Delivery) -> None:
         """Process one decision. Raises `Retryable` when it has to come again."""
@@ -96,24 +93,12 @@ class StrategyWorker:
                 names.DECISION_ID: decision.decision_id,
             },
         ):
-            try:
-                await self._process(decision, delivery)
-            except Retryable:
-                raise
-            except Exception as error:
-                # A fault of ours, as in `webhook_worker`: tried again, then recorded as failed.
-                self._failures[delivery.sequence] += 1
-                if self._failures[delivery.sequence] < _MAX_FAILURES:
-                    raise
-                logger.exception("decision failed", extra={"decision_id": decision.decision_id})
-                ruling = Ruling(
-                    Outcome.FAILED,
-                    "internal",
-                    f"an internal error: {type(error).__name__}",
-                    is_proven=False,
-                )
+
+            async def give_up(why: str) -> None:
+                ruling = Ruling(Outcome.FAILED, "internal", why, is_proven=False)
                 await self._commit(decision, delivery, ruling, None)
-            del self._failures[delivery.sequence]
+
+            await self._attempts.act(delivery, lambda: self._process(decision, delivery), give_up)
             await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
 
     async def _process(self, decision: Decision | CancelDecision, delivery: Delivery) -> None:

@@ -12,7 +12,6 @@ waits, and those behind it too; once its signal is too old it is recorded as exp
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -24,6 +23,7 @@ from aristobot.contracts.streams import BrokerKey
 from aristobot.core.errors import Refused, Retryable
 from aristobot.engine import repository
 from aristobot.engine.adjustment import adjust
+from aristobot.engine.attempts import Attempts
 from aristobot.engine.decision import (
     Adjustable,
     Outcome,
@@ -45,9 +45,6 @@ from aristobot.platform.outbox import OutboxPublisher
 
 logger = logging.getLogger(__name__)
 
-#: After this many unexpected errors, about 20 s, a webhook is recorded as failed, so that it blocks
-#: no other for ever; long enough for a cause outside of us to pass.
-_MAX_FAILURES = 10
 #: How often a MAJ waits for an order's events to be counted; a limit order may rest for days.
 _MAX_WAITS = 15
 _WAIT_SECONDS = 0.2
@@ -70,7 +67,7 @@ class WebhookWorker:
         self._outbox = outbox
         self._gateway = gateway
         self._record = record
-        self._failures: Counter[int] = Counter()
+        self._attempts = Attempts()
 
     async def handle(self, delivery: Delivery) -> None:
         """Process one webhook. Raises `Retryable` when it has to come again."""
@@ -85,22 +82,14 @@ class WebhookWorker:
                 names.WEBHOOK_ID: identifier,
             },
         ):
-            try:
-                await self._process(identifier, delivery, webhook)
-            except Retryable:
-                raise
-            except Exception as error:
-                # A fault of ours. The webhook comes again a few times, in case the cause passes;
-                # then it is recorded as failed, so that it neither vanishes nor blocks the rest.
-                self._failures[delivery.sequence] += 1
-                if self._failures[delivery.sequence] < _MAX_FAILURES:
-                    raise
-                logger.exception("webhook failed", extra={"webhook_id": identifier})
-                verdict = Verdict(
-                    Outcome.FAILED, "internal", f"an internal error: {type(error).__name__}"
-                )
+
+            async def give_up(why: str) -> None:
+                verdict = Verdict(Outcome.FAILED, "internal", why)
                 await self._commit(identifier, delivery.sequence, webhook, verdict)
-            del self._failures[delivery.sequence]
+
+            await self._attempts.act(
+                delivery, lambda: self._process(identifier, delivery, webhook), give_up
+            )
             await self._outbox.flush(owner=self._key.owner, producer=producer_of(self._key))
 
     async def _process(self, identifier: str, delivery: Delivery, webhook: WebhookReceived) -> None:
