@@ -109,11 +109,11 @@ def strategy_holder(active_strategy: str) -> str:
     return f"strategy:{active_strategy}"
 
 
-class PlaceOrder(Message):
-    """Place one order. `command_id` is a function of what caused it, and so is the client id.
+class RefusableOrder(Message):
+    """An order by its ids, its place and its cause: all that a refusal says of it.
 
-    `valid_until`: after it the order is not sent (again); None means no limit. `protection`: the
-    stop and target of the position that the order enters or leaves, None when it has neither.
+    Read alone where a later version's order can't be. `command_id` is a function of what caused it,
+    and so is the client id.
     """
 
     kind: Literal["place"] = "place"
@@ -123,15 +123,28 @@ class PlaceOrder(Message):
     broker: str
     symbol: str
     side: Side
+    asked_by: AskedBy
+    source_id: str
+    caused_at: datetime
+    holder: str = WEBHOOK_HOLDER
+
+    @property
+    def key(self) -> BrokerKey:
+        return BrokerKey(self.owner, self.broker)
+
+
+class PlaceOrder(RefusableOrder):
+    """Place one order.
+
+    `valid_until`: after it the order is not sent (again); None means no limit. `protection`: the
+    stop and target of the position that the order enters or leaves, None when it has neither.
+    """
+
     type: OrderType
     quantity: PositiveAmount | None = None
     quote_quantity: PositiveAmount | None = None
     price: PositiveAmount | None = None
-    asked_by: AskedBy
-    source_id: str
-    caused_at: datetime
     valid_until: datetime | None = None
-    holder: str = WEBHOOK_HOLDER
     protection: Protection | None = None
 
     @model_validator(mode="after")
@@ -144,10 +157,6 @@ class PlaceOrder(Message):
         if self.type is OrderType.LIMIT and self.quantity is None:
             raise ValueError("a limit order has a base quantity")
         return self
-
-    @property
-    def key(self) -> BrokerKey:
-        return BrokerKey(self.owner, self.broker)
 
 
 class CancelOrder(Message):

@@ -8,23 +8,21 @@ other kind is left to the caller to drop. Not here: whether a command that can b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from pydantic import ValidationError
 
 from aristobot.contracts.messages import (
-    WEBHOOK_HOLDER,
-    AskedBy,
     CancelOrder,
     CancelOrders,
     CommandEnvelope,
     Message,
     PlaceOrder,
     ProtectPosition,
+    RefusableOrder,
 )
 from aristobot.contracts.streams import BrokerKey
-from aristobot.core.orders import OrderType, Side
+from aristobot.core.orders import OrderType
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +44,8 @@ class UnreadableOrder:
 Command: TypeAlias = PlaceOrder | CancelOrder | ProtectPosition | CancelOrders | UnreadableOrder
 
 
-class _Refusable(Message):
-    """As much of a `PlaceOrder` as its refusal says."""
-
-    kind: Literal["place"]
-    command_id: str
-    client_order_id: str
-    owner: str
-    broker: str
-    symbol: str
-    side: Side
-    asked_by: AskedBy
-    source_id: str
-    caused_at: datetime
-    holder: str = WEBHOOK_HOLDER
-
-
 class _RefusableEnvelope(Message):
-    command: _Refusable
+    command: RefusableOrder
 
 
 def read_command(data: bytes) -> Command:
